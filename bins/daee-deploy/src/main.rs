@@ -1,0 +1,3 @@
+//! Deploy and manage agents from a terminal.
+
+fn main() {}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.24;
+
+/// @title Who runs nodes, with what stake, on what machine
+/// @notice A node is known by its operator account (hot key: bids, anchors). Its stake belongs to the owner (cold key).
+interface INodeRegistry {
+    struct Node {
+        address owner; // who staked and who is paid
+        uint128 stake; // free + locked, wei
+        uint128 locked; // bonds of live leases and of tails
+        uint128 unbonding; // leaves at unbondAt, slashable until then
+        uint64 unbondAt;
+        uint32 cpuMilli; // declared capacity
+        uint32 memMiB;
+        uint16 gpu;
+        uint32 cpuUsed; // reserved by standing best bids and leases
+        uint32 memUsed;
+        uint16 gpuUsed;
+        uint32 anchorInterval; // seconds between anchors, at most; one anchor credits no more
+        string endpoint; // base URL of the node's API
+    }
+
+    event Registered(address indexed operator, address indexed owner, uint32 cpuMilli, uint32 memMiB, uint16 gpu, uint32 anchorInterval, string endpoint);
+    event Staked(address indexed operator, uint256 amount);
+    event Unbonding(address indexed operator, uint256 amount, uint64 readyAt);
+    event Unstaked(address indexed operator, uint256 amount);
+    event Slashed(address indexed operator, uint256 amount, uint256 burned);
+
+    error NotRegistered(address operator);
+    error AlreadyRegistered(address operator);
+    error NotOwner(address caller);
+    error NotManager(address caller);
+    error StakeBelowMinimum(uint256 stake, uint256 minimum);
+    error StakeLocked(uint256 free, uint256 wanted);
+    error NoCapacity(string resource, uint256 free, uint256 wanted);
+    error NotReady(uint64 readyAt);
+    error BadInterval(uint32 interval);
+
+    /// @notice Called by the owner; `operatorConsent` is the operator's EIP-712 signature over Register(operator, owner).
+    function register(address operator, uint32 cpuMilli, uint32 memMiB, uint16 gpu, uint32 anchorInterval, string calldata endpoint, uint128 amount, bytes calldata operatorConsent) external;
+    function setEndpoint(string calldata endpoint) external; // by the operator
+    function stake(address operator, uint128 amount) external;
+    function unstake(address operator, uint128 amount) external; // begins unbonding
+    function withdrawStake(address operator) external;
+    function node(address operator) external view returns (Node memory);
+    function operators(uint256 from, uint256 count) external view returns (address[] memory);
+}

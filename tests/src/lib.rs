@@ -1,0 +1,1 @@
+//! Tests from outside live in the folders beside this file.
