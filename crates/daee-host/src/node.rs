@@ -52,16 +52,9 @@ pub struct Price {
 impl Price {
     /// The rate for some resources, rounded up.
     pub fn quote(&self, wanted: &Resources) -> Rate {
-        let cpu = self
-            .cpu
-            .0
-            .saturating_mul(wanted.cpu.0.into())
-            .div_ceil(1000);
-        let memory = self
-            .memory_gib
-            .0
-            .saturating_mul(wanted.memory.mib_ceil().into())
-            .div_ceil(1024);
+        let cpu = self.cpu.0.saturating_mul(wanted.cpu.0.into()).div_ceil(1000);
+        let memory =
+            self.memory_gib.0.saturating_mul(wanted.memory.mib_ceil().into()).div_ceil(1024);
         Rate(cpu.saturating_add(memory).max(1))
     }
 }
@@ -483,10 +476,7 @@ impl Node {
     /// A node that holds the leases of `records` if the chain still says so.
     pub fn new(settings: Settings, records: Vec<Record>, now: Timestamp) -> (Self, Vec<Effect>) {
         let free = settings.capacity;
-        let effects = records
-            .iter()
-            .map(|record| Effect::Look(record.id))
-            .collect();
+        let effects = records.iter().map(|record| Effect::Look(record.id)).collect();
         let mut node = Self {
             settings,
             free,
@@ -514,12 +504,7 @@ impl Node {
             Event::Started { id, epoch, running } => {
                 self.started(now, id, epoch, running, &mut out)
             }
-            Event::Upgraded {
-                id,
-                epoch,
-                tried,
-                switched,
-            } => {
+            Event::Upgraded { id, epoch, tried, switched } => {
                 self.upgraded(id, epoch, tried, switched, &mut out);
             }
             Event::Sealed { id, epoch, marks } => self.sealed(now, id, epoch, marks),
@@ -535,10 +520,7 @@ impl Node {
 
     /// Leases that are served now.
     pub fn held(&self) -> impl Iterator<Item = (DeploymentId, &View)> {
-        self.jobs
-            .iter()
-            .filter(|(_, job)| job.hold.is_some())
-            .map(|(id, job)| (*id, &job.view))
+        self.jobs.iter().filter(|(_, job)| job.hold.is_some()).map(|(id, job)| (*id, &job.view))
     }
 
     /// What is not reserved.
@@ -574,8 +556,7 @@ impl Node {
     }
 
     fn clock(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        self.calls
-            .retain(|_, state| !matches!(state, CallState::RestUntil(at) if *at <= now));
+        self.calls.retain(|_, state| !matches!(state, CallState::RestUntil(at) if *at <= now));
         // A node that cannot see the chain cannot know whether it still holds a lease, so it stops
         // answering before somebody else may have started (DESIGN 8, fencing).
         let unseen = now.millis_since(self.contact);
@@ -628,11 +609,8 @@ impl Node {
         if asked != version {
             return;
         }
-        job.stage = if ready {
-            Stage::Ready(version, root)
-        } else {
-            Stage::Unreadable(version, root, now)
-        };
+        job.stage =
+            if ready { Stage::Ready(version, root) } else { Stage::Unreadable(version, root, now) };
     }
 
     fn started(
@@ -687,11 +665,8 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        let covered_seconds = if job.view.lease.started_at.is_some() {
-            job.view.lease.covered
-        } else {
-            0
-        };
+        let covered_seconds =
+            if job.view.lease.started_at.is_some() { job.view.lease.covered } else { 0 };
         let Some(hold) = job.hold.as_mut().filter(|hold| hold.record.epoch == epoch) else {
             return;
         };
@@ -733,8 +708,7 @@ impl Node {
                 Some((block, at))
             }
             CallOutcome::Refused | CallOutcome::Failed => {
-                self.calls
-                    .insert(key, CallState::RestUntil(now.plus_millis(RETRY_MILLIS)));
+                self.calls.insert(key, CallState::RestUntil(now.plus_millis(RETRY_MILLIS)));
                 None
             }
         };
@@ -805,13 +779,7 @@ impl Node {
                 || job.view.phase == ChainPhase::Closing
                 || now.millis_since(hold.opened_at) >= open_every;
             if due {
-                self.call(
-                    Call::Open {
-                        leaf: *leaf,
-                        among: leaves.to_vec(),
-                    },
-                    out,
-                );
+                self.call(Call::Open { leaf: *leaf, among: leaves.to_vec() }, out);
             }
         }
     }
@@ -825,10 +793,8 @@ impl Node {
             return; // Remembered from before a restart; the chain has not spoken yet.
         }
         let mine = job.view.lease.node == self.settings.account;
-        let same_epoch = job
-            .hold
-            .as_ref()
-            .is_some_and(|hold| hold.record.epoch == job.view.lease.epoch);
+        let same_epoch =
+            job.hold.as_ref().is_some_and(|hold| hold.record.epoch == job.view.lease.epoch);
         match job.view.phase {
             ChainPhase::Bidding => {
                 if job.hold.is_some() {
@@ -885,11 +851,7 @@ impl Node {
             _ => {
                 let (version, state_root) = key;
                 job.stage = Stage::Reading(version, state_root);
-                out.push(Effect::Read {
-                    id,
-                    version,
-                    state_root,
-                });
+                out.push(Effect::Read { id, version, state_root });
                 return;
             }
         }
@@ -938,18 +900,9 @@ impl Node {
         }
         let epoch = view.lease.epoch;
         let Some(hold) = &mut job.hold else {
-            let record = Record {
-                id,
-                epoch,
-                seq: 0,
-                leaf: LeafHash::ZERO,
-                version: view.version,
-            };
-            let from = if view.state_root.is_zero() {
-                From::Nothing
-            } else {
-                From::Root(view.state_root)
-            };
+            let record = Record { id, epoch, seq: 0, leaf: LeafHash::ZERO, version: view.version };
+            let from =
+                if view.state_root.is_zero() { From::Nothing } else { From::Root(view.state_root) };
             job.hold = Some(Hold {
                 record,
                 pre_root: view.state_root,
@@ -958,12 +911,7 @@ impl Node {
                 tried: None,
             });
             out.push(Effect::Save(record));
-            out.push(Effect::Start {
-                id,
-                epoch,
-                version: view.version,
-                from,
-            });
+            out.push(Effect::Start { id, epoch, version: view.version, from });
             return;
         };
         hold.pre_root = view.state_root;
@@ -982,12 +930,7 @@ impl Node {
                 } else {
                     From::Root(view.state_root)
                 };
-                out.push(Effect::Start {
-                    id,
-                    epoch,
-                    version: view.version,
-                    from,
-                });
+                out.push(Effect::Start { id, epoch, version: view.version, from });
             }
             Serving::Running => {
                 let next = view.pending.filter(|pending| {
@@ -1038,10 +981,7 @@ impl Node {
             return;
         };
         let view = &job.view;
-        let over = view
-            .lease
-            .end_time
-            .map(|end| end.plus_millis(view.open_window_millis));
+        let over = view.lease.end_time.map(|end| end.plus_millis(view.open_window_millis));
         let window_over = over.is_some_and(|over| self.chain > over);
         let final_open = job.hold.as_ref().is_some_and(|hold| {
             hold.serving == Serving::Sealed
@@ -1094,10 +1034,8 @@ impl Node {
     }
 
     fn begin_round(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let opening = self
-            .calls
-            .keys()
-            .any(|key| matches!(key, CallKey::Open(_) | CallKey::Anchor));
+        let opening =
+            self.calls.keys().any(|key| matches!(key, CallKey::Open(_) | CallKey::Anchor));
         if opening {
             return;
         }
@@ -1119,10 +1057,7 @@ impl Node {
                     continue;
                 }
             }
-            let accepts = job
-                .view
-                .pending
-                .is_some_and(|pending| pending == hold.record.version);
+            let accepts = job.view.pending.is_some_and(|pending| pending == hold.record.version);
             urgent |= job.view.lease.started_at.is_none() || ending || accepts;
             waiting.insert(*id);
         }
@@ -1155,12 +1090,7 @@ impl Node {
                 self.call(Call::Settle { ids }, out);
             }
         }
-        self.round = Some(Round {
-            began: now,
-            waiting,
-            leaves: Vec::new(),
-            anchoring: false,
-        });
+        self.round = Some(Round { began: now, waiting, leaves: Vec::new(), anchoring: false });
     }
 
     /// Gives up what is held for a deployment; what is on disk stays.
@@ -1192,11 +1122,7 @@ impl Node {
     }
 
     fn hold_of(&mut self, id: DeploymentId, epoch: EpochId) -> Option<&mut Hold> {
-        self.jobs
-            .get_mut(&id)?
-            .hold
-            .as_mut()
-            .filter(|hold| hold.record.epoch == epoch)
+        self.jobs.get_mut(&id)?.hold.as_mut().filter(|hold| hold.record.epoch == epoch)
     }
 }
 
