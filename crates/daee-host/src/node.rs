@@ -443,8 +443,8 @@ enum Serving {
     Running,
     /// It is being moved to another version.
     Upgrading,
-    /// The lease ended and the stop turn was sealed.
-    Sealed,
+    /// The lease ended and the stop turn was sealed in the leaf with this number.
+    Sealed(u64),
 }
 
 #[derive(Debug)]
@@ -677,7 +677,7 @@ impl Node {
             return;
         };
         if job.view.phase == ChainPhase::Closing {
-            hold.serving = Serving::Sealed;
+            hold.serving = Serving::Sealed(hold.record.seq + 1);
         }
         let leaf = Checkpoint {
             deployment: id,
@@ -953,7 +953,7 @@ impl Node {
                     from: From::Kept,
                 });
             }
-            Serving::Failed(_) | Serving::Starting | Serving::Upgrading | Serving::Sealed => {}
+            Serving::Failed(_) | Serving::Starting | Serving::Upgrading | Serving::Sealed(_) => {}
         }
     }
 
@@ -983,11 +983,9 @@ impl Node {
         let view = &job.view;
         let over = view.lease.end_time.map(|end| end.plus_millis(view.open_window_millis));
         let window_over = over.is_some_and(|over| self.chain > over);
-        let final_open = job.hold.as_ref().is_some_and(|hold| {
-            hold.serving == Serving::Sealed
-                && hold.record.seq > 0
-                && view.lease.seq == hold.record.seq
-        });
+        let final_open = job.hold.as_ref().is_some_and(
+            |hold| matches!(hold.serving, Serving::Sealed(seq) if view.lease.seq >= seq),
+        );
         let patient =
             mine || over.is_some_and(|over| self.chain > over.plus_millis(COURTESY_MILLIS));
         if (mine && final_open) || (window_over && patient) {
@@ -1048,14 +1046,14 @@ impl Node {
         for (id, job) in &self.jobs {
             let Some(hold) = &job.hold else { continue };
             let ending = job.view.phase == ChainPhase::Closing;
-            if hold.serving != Serving::Running {
-                // The final leaf is made once; if its opening failed, it is opened from a new anchor.
-                if !(ending
-                    && hold.serving == Serving::Sealed
-                    && job.view.lease.seq != hold.record.seq)
-                {
-                    continue;
-                }
+            let due_to_seal = match hold.serving {
+                Serving::Running => true,
+                // The final leaf is made once; if its opening failed, another anchor carries it.
+                Serving::Sealed(seq) => ending && job.view.lease.seq < seq,
+                Serving::Starting | Serving::Failed(_) | Serving::Upgrading => false,
+            };
+            if !due_to_seal {
+                continue;
             }
             let accepts = job.view.pending.is_some_and(|pending| pending == hold.record.version);
             urgent |= job.view.lease.started_at.is_none() || ending || accepts;
