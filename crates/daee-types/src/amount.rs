@@ -92,11 +92,7 @@ impl FromStr for TokenAmount {
         let large = || AmountError::TooLarge(shown());
         let whole: u128 = whole.parse().map_err(|_| large())?;
         let wei: u128 = format!("{fraction:0<18}").parse().map_err(|_| large())?;
-        whole
-            .checked_mul(WEI)
-            .and_then(|v| v.checked_add(wei))
-            .map(Self)
-            .ok_or_else(large)
+        whole.checked_mul(WEI).and_then(|v| v.checked_add(wei)).map(Self).ok_or_else(large)
     }
 }
 
@@ -124,12 +120,9 @@ mod tests {
 
     #[test]
     fn amounts_read_back_as_they_are_shown() {
-        for (text, wei) in [
-            ("0", 0),
-            ("1000", 1000 * WEI),
-            ("0.5", WEI / 2),
-            ("1.000000000000000001", WEI + 1),
-        ] {
+        for (text, wei) in
+            [("0", 0), ("1000", 1000 * WEI), ("0.5", WEI / 2), ("1.000000000000000001", WEI + 1)]
+        {
             let amount: TokenAmount = text.parse().unwrap();
             assert_eq!(amount.0, wei);
             assert_eq!(amount.to_string(), format!("{text} TALOS"));
@@ -139,22 +132,9 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for bad in [
-            "",
-            ".",
-            "1.",
-            ".5",
-            "-1",
-            "1e3",
-            "0x10",
-            "1,5",
-            "1.0000000000000000001",
-        ] {
+        for bad in ["", ".", "1.", ".5", "-1", "1e3", "0x10", "1,5", "1.0000000000000000001"] {
             assert!(bad.parse::<TokenAmount>().is_err(), "{bad}");
         }
-        assert!(matches!(
-            "9".repeat(39).parse::<TokenAmount>(),
-            Err(AmountError::TooLarge(_))
-        ));
+        assert!(matches!("9".repeat(39).parse::<TokenAmount>(), Err(AmountError::TooLarge(_))));
     }
 }

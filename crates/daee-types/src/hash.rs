@@ -125,9 +125,7 @@ impl ManifestHash {
 }
 
 fn parse(text: &str, prefix: &str) -> Result<Word, HashError> {
-    let wrong = || HashError {
-        found: text.chars().take(80).collect(),
-    };
+    let wrong = || HashError { found: text.chars().take(80).collect() };
     // The prefix is optional on the way in: people paste hashes from both worlds.
     let digits = text.strip_prefix(prefix).unwrap_or(text);
     if digits.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -158,21 +156,13 @@ mod tests {
     fn what_is_not_64_lower_case_hex_digits_is_no_hash() {
         let good = "ab".repeat(32);
         assert!(good.parse::<ArtifactHash>().is_ok());
-        for bad in [
-            "",
-            "ab",
-            &"AB".repeat(32),
-            &"ag".repeat(32),
-            &"ab".repeat(33),
-            "a1b2c3d4e5f6...",
-        ] {
+        for bad in
+            ["", "ab", &"AB".repeat(32), &"ag".repeat(32), &"ab".repeat(33), "a1b2c3d4e5f6..."]
+        {
             assert!(bad.parse::<ArtifactHash>().is_err(), "{bad}");
         }
         assert_eq!(
-            format!("0x{good}")
-                .parse::<StateRoot>()
-                .unwrap()
-                .to_string(),
+            format!("0x{good}").parse::<StateRoot>().unwrap().to_string(),
             format!("0x{good}")
         );
     }

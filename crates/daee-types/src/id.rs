@@ -50,11 +50,7 @@ impl fmt::Display for Address {
         f.write_str("0x")?;
         for (i, digit) in plain.chars().enumerate() {
             let nibble = digest[i / 2] >> (4 * (1 - i % 2)) & 15;
-            let shown = if nibble >= 8 {
-                digit.to_ascii_uppercase()
-            } else {
-                digit
-            };
+            let shown = if nibble >= 8 { digit.to_ascii_uppercase() } else { digit };
             write!(f, "{shown}")?;
         }
         Ok(())
@@ -124,13 +120,7 @@ mod tests {
             assert!(text.to_lowercase().parse::<Address>().is_ok());
         }
         let typo = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD";
-        assert!(matches!(
-            typo.parse::<Address>(),
-            Err(AddressError::Checksum(_))
-        ));
-        assert!(matches!(
-            "5aae".parse::<Address>(),
-            Err(AddressError::Shape(_))
-        ));
+        assert!(matches!(typo.parse::<Address>(), Err(AddressError::Checksum(_))));
+        assert!(matches!("5aae".parse::<Address>(), Err(AddressError::Shape(_))));
     }
 }

@@ -8,6 +8,7 @@ mod id;
 mod sign;
 mod size;
 mod time;
+pub mod wire;
 
 pub use amount::{AmountError, Rate, TokenAmount};
 pub use checkpoint::{Checkpoint, Domain};

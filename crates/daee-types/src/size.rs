@@ -126,17 +126,9 @@ mod tests {
 
     #[test]
     fn what_is_short_is_named_and_nothing_is_taken() {
-        let mut free = Resources {
-            cpu: MilliCpu(1000),
-            memory: ByteSize::mib(512),
-            gpu: 0,
-        };
+        let mut free = Resources { cpu: MilliCpu(1000), memory: ByteSize::mib(512), gpu: 0 };
         let before = free;
-        let wanted = Resources {
-            cpu: MilliCpu(250),
-            memory: ByteSize::gib(1),
-            gpu: 0,
-        };
+        let wanted = Resources { cpu: MilliCpu(250), memory: ByteSize::gib(1), gpu: 0 };
         assert_eq!(free.take(&wanted).unwrap_err().what, "memory");
         assert_eq!(free, before);
     }
