@@ -63,6 +63,10 @@ interface IDaeeManager {
         uint64 endTime; // set by an exit, 0 before
         uint64 coveredBase; // node's covered seconds when pay began
         uint64 coveredPaid; // of those since, paid so far
+        uint64 coveredLimit; // once an exit fixed endTime: the node's covered seconds that still count
+        uint64 tailCredit; // added to the limit when the final leaf is opened
+        uint8 exit; // reason of the exit, 0 before
+        bool finalOpen; // the final leaf is open
         uint64 seq; // last opened leaf
         bytes32 leafHash;
     }
@@ -102,6 +106,8 @@ interface IDaeeManager {
     event Expired(uint256 indexed id, address indexed node, uint256 cut, uint256 bounty, address indexed by);
     event Relisted(uint256 indexed id, uint64 bidsClose, bytes32 stateRoot);
     event Closed(uint256 indexed id, uint256 refund);
+    event EvidenceCommitted(address indexed reporter, bytes32 commitment);
+    event Equivocated(uint256 indexed id, bytes32 indexed epoch, address indexed node, uint64 seq, uint256 slashed, address reporter);
     event Withdrawn(address indexed account, address to, uint256 amount);
 
     error UnknownDeployment(uint256 id);
@@ -125,9 +131,11 @@ interface IDaeeManager {
     error WrongArtifact(bytes32 given, bytes32 expected);
     error CoverageOverstated(uint64 given, uint64 credited);
     error NotExpired(uint64 expiresAt);
-    error TooEarly(uint64 at);
-    error TooLate(uint64 at);
+    error TooEarly(uint64 time);
+    error TooLate(uint64 time);
     error NothingToDo();
+    error RootRepeated(bytes32 root);
+    error NotEvidence(string why);
 
     function deploy(string calldata agentId, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, Terms calldata terms, uint128 payment) external returns (uint256 id);
     function bid(uint256 id, uint128 rate) external;
@@ -142,8 +150,11 @@ interface IDaeeManager {
     function refuseUpdate(uint256 id) external; // lessee: free exit while an update is pending; relists
     function topUp(uint256 id, uint128 amount) external; // anyone
     function withdraw(address to) external returns (uint256 amount);
+    function commitEvidence(bytes32 commitment) external; // keccak256(abi.encode(reporter, leafHashA, leafHashB, salt))
+    function reportEquivocation(Checkpoint calldata a, bytes calldata signatureA, Checkpoint calldata b, bytes calldata signatureB, bytes32 salt) external;
 
     function deployment(uint256 id) external view returns (Deployment memory);
+    function leaseOf(uint256 id) external view returns (Phase phase, address node, bytes32 epoch);
     function deploymentCount() external view returns (uint256);
     function coverage(address node) external view returns (Coverage memory);
     function due(uint256 id) external view returns (uint256 amount);

@@ -20,11 +20,20 @@ interface INodeRegistry {
         string endpoint; // base URL of the node's API
     }
 
+    /// The bond of a lease that ended, still there for evidence (MARKET rule 6).
+    struct Tail {
+        bytes32 epoch;
+        uint128 amount;
+        uint64 until;
+    }
+
     event Registered(address indexed operator, address indexed owner, uint32 cpuMilli, uint32 memMiB, uint16 gpu, uint32 anchorInterval, string endpoint);
     event Staked(address indexed operator, uint256 amount);
     event Unbonding(address indexed operator, uint256 amount, uint64 readyAt);
     event Unstaked(address indexed operator, uint256 amount);
-    event Slashed(address indexed operator, uint256 amount, uint256 burned);
+    event Slashed(address indexed operator, bytes32 indexed epoch, uint256 amount, uint256 burned);
+    event EndpointSet(address indexed operator, string endpoint);
+    event ManagerSet(address manager);
 
     error NotRegistered(address operator);
     error AlreadyRegistered(address operator);
@@ -34,6 +43,8 @@ interface INodeRegistry {
     error StakeLocked(uint256 free, uint256 wanted);
     error NoCapacity(string resource, uint256 free, uint256 wanted);
     error NotReady(uint64 readyAt);
+    error ManagerAlreadySet();
+    error ConsentMissing(address operator);
     error BadInterval(uint32 interval);
 
     /// @notice Called by the owner; `operatorConsent` is the operator's EIP-712 signature over Register(operator, owner).
@@ -42,6 +53,17 @@ interface INodeRegistry {
     function stake(address operator, uint128 amount) external;
     function unstake(address operator, uint128 amount) external; // begins unbonding
     function withdrawStake(address operator) external;
+    function releaseTails(address operator) external; // anyone: frees bonds whose time is over
+
+    // The manager's calls.
+    function reserve(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external returns (uint32 anchorInterval);
+    function release(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external;
+    function endLease(address operator, bytes32 epoch, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external;
+    function slash(address operator, bytes32 epoch, uint128 amount, address reporter, uint128 reward) external returns (uint128 slashed);
+
+    function ownerOf(address operator) external view returns (address);
+    function anchorIntervalOf(address operator) external view returns (uint32);
+    function tails(address operator) external view returns (Tail[] memory);
     function node(address operator) external view returns (Node memory);
     function operators(uint256 from, uint256 count) external view returns (address[] memory);
 }

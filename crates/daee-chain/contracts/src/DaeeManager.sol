@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.24;
+
+import {ERC20Burnable} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Burnable.sol";
+import {SafeERC20, IERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {IDaeeManager} from "./interfaces/IDaeeManager.sol";
+import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
+import {AnchorTree} from "./lib/AnchorTree.sol";
+import {CidLib} from "./lib/CidLib.sol";
+
+/// @title Deployments, leases and their pay
+/// @notice Invariant: the contract holds exactly the sum of all escrows and all claims, and no lease was ever paid
+/// more than its rate times the seconds that its node's anchors credited while it ran.
+/// @dev Immutable (MARKET rule 18). Only `deploy` and `bid` can be paused; every way out stays open.
+contract DaeeManager is IDaeeManager, Pausable {
+    using SafeERC20 for IERC20;
+
+    uint256 public constant ARTIFACT_MAX = 1 << 20; // one raw block; larger files have their own rule
+    bytes32 private constant CHECKPOINT = keccak256(
+        "Checkpoint(uint256 deployment,bytes32 epoch,uint64 seq,bytes32 prevLeafHash,uint64 turn,bytes32 preRoot,bytes32 stateRoot,bytes32 logRoot,bytes32 transcriptRoot,bytes32 artifactHash,uint32 runtimeVersion,uint64 fuel,uint64 coveredSeconds)"
+    );
+    bytes32 private constant MANIFEST_TAG = "daee.manifest.v1";
+    uint8 private constant STOPPED = 1;
+    uint8 private constant REFUSED = 2;
+    uint8 private constant EXHAUSTED = 3;
+
+    /// What development and production differ in.
+    struct Params {
+        address pauser;
+        uint128 minBond; // wei
+        uint128 feePerByte; // wei burned for each byte of an artifact (MARKET rule 10)
+        uint32 minRunway; // seconds at the highest rate that a deployment must bring
+        uint32 bidWindowMin; // seconds
+        uint32 intervalMin; // seconds
+    }
+
+    ERC20Burnable public immutable token;
+    INodeRegistry public immutable registry;
+    address public immutable pauser;
+    uint128 public immutable minBond;
+    uint128 public immutable feePerByte;
+    uint32 public immutable minRunway;
+    uint32 public immutable bidWindowMin;
+    uint32 public immutable intervalMin;
+
+    uint256 public deploymentCount;
+    mapping(address account => uint256) public claimable;
+    mapping(address node => mapping(bytes32 root => uint64)) public anchoredAt;
+    mapping(bytes32 epoch => address) public lesseeOf;
+    mapping(bytes32 epoch => bool) public equivocated;
+    mapping(bytes32 commitment => uint256) public evidenceBlock;
+
+    mapping(uint256 id => Deployment) private _deployments;
+    mapping(address node => Coverage) private _coverage;
+
+    constructor(ERC20Burnable token_, INodeRegistry registry_, Params memory p) {
+        (token, registry) = (token_, registry_);
+        (pauser, minBond, feePerByte, minRunway) = (p.pauser, p.minBond, p.feePerByte, p.minRunway);
+        (bidWindowMin, intervalMin) = (p.bidWindowMin, p.intervalMin);
+    }
+
+    // ---- tenants -----------------------------------------------------------------------------------
+
+    /// @inheritdoc IDaeeManager
+    /// @dev TIP-0042 3.2 steps 1 and 2. The fee burned by size is MARKET rule 10.
+    function deploy(string calldata agentId, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, Terms calldata terms, uint128 payment)
+        external
+        whenNotPaused
+        returns (uint256 id)
+    {
+        CidLib.requireRawOf(artifactCid, artifactHash);
+        _checkTerms(agentId, terms);
+        uint256 minimum = minimumPayment(terms);
+        require(payment >= minimum, PaymentBelowMinimum(payment, minimum));
+
+        id = ++deploymentCount;
+        Deployment storage d = _deployments[id];
+        uint256 fee = terms.artifactBytes * uint256(feePerByte);
+        d.owner = msg.sender;
+        d.agentId = agentId;
+        d.terms = terms;
+        d.balance = payment - uint128(fee);
+        d.version = Version(artifactHash, bodyHash, _manifestHash(artifactHash, bodyHash), 1);
+        _openBids(d);
+        emit Deployed(id, msg.sender, agentId, artifactCid, artifactHash, bodyHash, d.version.manifestHash, payment);
+        _pull(payment);
+        token.burn(fee);
+    }
+
+    /// @inheritdoc IDaeeManager
+    /// @dev While a lease runs the new version stays pending, and the old one is paid, until a leaf of the new
+    /// one is opened (MARKET rule 10).
+    function update(uint256 id, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, uint32 artifactBytes) external {
+        Deployment storage d = _owned(id);
+        require(d.phase == Phase.Bidding || d.phase == Phase.Leased, WrongPhase(d.phase));
+        CidLib.requireRawOf(artifactCid, artifactHash);
+        require(artifactBytes > 0 && artifactBytes <= ARTIFACT_MAX, ArtifactTooLarge(artifactBytes, ARTIFACT_MAX));
+        uint256 fee = artifactBytes * uint256(feePerByte);
+        require(d.balance >= fee, PaymentBelowMinimum(d.balance, fee));
+
+        uint32 number = (d.pending.number > d.version.number ? d.pending.number : d.version.number) + 1;
+        Version memory next = Version(artifactHash, bodyHash, _manifestHash(artifactHash, bodyHash), number);
+        d.balance -= uint128(fee);
+        if (d.phase == Phase.Bidding) {
+            // Whoever bid had verified other bytes.
+            _dropBid(d);
+            d.version = next;
+            _openBids(d);
+        } else {
+            d.pending = next;
+            d.pendingUntil = uint64(block.timestamp) + d.terms.startWindow;
+        }
+        emit UpdateProposed(id, number, artifactCid, artifactHash, bodyHash);
+        if (d.phase == Phase.Bidding) {
+            emit Updated(id, number, artifactHash);
+            emit Relisted(id, d.bidsClose, d.stateRoot);
+        }
+        token.burn(fee);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function stop(uint256 id) external {
+        Deployment storage d = _owned(id);
+        if (d.phase == Phase.Bidding) {
+            _dropBid(d);
+            _close(id, d);
+        } else {
+            require(d.phase == Phase.Leased, WrongPhase(d.phase));
+            _exit(id, d, STOPPED);
+        }
+    }
+
+    /// @inheritdoc IDaeeManager
+    function topUp(uint256 id, uint128 amount) external {
+        Deployment storage d = _known(id);
+        require(d.phase == Phase.Bidding || d.phase == Phase.Leased, WrongPhase(d.phase));
+        d.balance += amount;
+        emit ToppedUp(id, msg.sender, amount);
+        _pull(amount);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function withdraw(address to) external returns (uint256 amount) {
+        amount = claimable[msg.sender];
+        require(amount > 0, NothingToDo());
+        claimable[msg.sender] = 0;
+        emit Withdrawn(msg.sender, to, amount);
+        IERC20(token).safeTransfer(to, amount);
+    }
+
+    // ---- auction -----------------------------------------------------------------------------------
+
+    /// @inheritdoc IDaeeManager
+    /// @dev Only the best bid is kept, so the cost does not grow with bidders; only it locks bond and capacity.
+    function bid(uint256 id, uint128 rate) external whenNotPaused {
+        Deployment storage d = _in(id, Phase.Bidding);
+        Terms storage t = d.terms;
+        require(block.timestamp < d.bidsClose, BidsAreClosed(d.bidsClose));
+        require(rate > 0 && rate <= t.rateMax, RateAboveMaximum(rate, t.rateMax));
+        if (d.lease.node != address(0)) {
+            uint256 most = uint256(d.lease.rate) * 99 / 100;
+            require(rate <= most, NotBetter(rate, most));
+            _dropBid(d);
+        }
+        uint128 bond = _bond(t);
+        uint32 anchorInterval = registry.reserve(msg.sender, bond, t.cpuMilli, t.memMiB, t.gpu);
+        require(anchorInterval <= t.interval, IntervalTooLong(anchorInterval, t.interval));
+        (d.lease.node, d.lease.rate, d.lease.bond) = (msg.sender, rate, bond);
+        // A bid in the last moment gives the others time to answer, up to a hard end.
+        uint64 late = uint64(block.timestamp) + (t.bidWindow / 4 < 60 ? t.bidWindow / 4 : 60);
+        if (late > d.bidsClose) d.bidsClose = late < d.bidsCloseHard ? late : d.bidsCloseHard;
+        emit BidPlaced(id, msg.sender, rate, d.bidsClose);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function assign(uint256 id) external {
+        Deployment storage d = _in(id, Phase.Bidding);
+        require(block.timestamp >= d.bidsClose, BidsAreOpen(d.bidsClose));
+        Lease storage l = d.lease;
+        if (l.node == address(0)) {
+            _relist(id, d);
+            return;
+        }
+        if (d.balance < uint256(l.rate) * minRunway) {
+            _dropBid(d);
+            _close(id, d);
+            return;
+        }
+        d.phase = Phase.Leased;
+        l.count += 1;
+        // Work on a dropped branch of the chain cannot carry this epoch (MARKET rule 7).
+        l.epoch = keccak256(abi.encode(blockhash(block.number - 1), id, l.count));
+        l.assignedAt = uint64(block.timestamp);
+        lesseeOf[l.epoch] = l.node;
+        emit Assigned(id, l.node, l.epoch, l.rate, l.bond);
+    }
+
+    // ---- proof of time -----------------------------------------------------------------------------
+
+    /// @inheritdoc IDaeeManager
+    /// @dev MARKET rules 1 to 3: an anchor credits what passed since the last one, at most the node's interval;
+    /// what was missed is never filled in. A root counts once.
+    function anchor(bytes32 root) external {
+        uint32 interval = registry.anchorIntervalOf(msg.sender);
+        require(interval > 0, INodeRegistry.NotRegistered(msg.sender));
+        require(anchoredAt[msg.sender][root] == 0, RootRepeated(root));
+        Coverage storage c = _coverage[msg.sender];
+        uint64 now_ = uint64(block.timestamp);
+        if (c.lastAnchor != 0) {
+            uint64 gap = now_ - c.lastAnchor;
+            c.covered += gap < interval ? gap : interval;
+        }
+        c.lastAnchor = now_;
+        c.anchors += 1;
+        anchoredAt[msg.sender][root] = now_;
+        emit Anchored(msg.sender, root, c.covered);
+    }
+
+    /// @inheritdoc IDaeeManager
+    /// @dev MARKET rule 1. A node that lost its lease can anchor what it likes; it cannot open, advance or earn.
+    function open(uint256 id, Checkpoint calldata leaf, bytes32[] calldata proof) external {
+        Deployment storage d = _known(id);
+        require(d.phase == Phase.Leased || d.phase == Phase.Closing, WrongPhase(d.phase));
+        Lease storage l = d.lease;
+        require(leaf.deployment == id && leaf.epoch == l.epoch, StaleEpoch(leaf.epoch, l.epoch));
+        require(leaf.seq > l.seq, SeqNotHigher(leaf.seq, l.seq));
+        require(leaf.preRoot == d.stateRoot, WrongPreRoot(leaf.preRoot, d.stateRoot));
+        bytes32 hash = leafHash(leaf);
+        uint64 anchored = _anchoredInLease(d, AnchorTree.rootOf(id, hash, proof));
+        _acceptVersion(id, d, leaf.artifactHash);
+        uint64 credited = l.startedAt == 0 ? 0 : _counted(l) - l.coveredBase;
+        require(leaf.coveredSeconds <= credited, CoverageOverstated(leaf.coveredSeconds, credited));
+
+        if (l.startedAt == 0 && l.endTime == 0) {
+            l.startedAt = uint64(block.timestamp);
+            l.coveredBase = _coverage[l.node].covered;
+        }
+        if (l.endTime != 0 && anchored >= l.endTime) {
+            // The final leaf: what passed between the last anchor and the exit counts after all.
+            l.coveredLimit += l.tailCredit;
+            l.tailCredit = 0;
+            l.finalOpen = true;
+        }
+        (l.seq, l.leafHash, d.stateRoot) = (leaf.seq, hash, leaf.stateRoot);
+        emit Opened(id, leaf.epoch, leaf.seq, hash, leaf.stateRoot, leaf.logRoot, leaf.transcriptRoot);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function settle(uint256[] calldata ids) external {
+        for (uint256 i = 0; i < ids.length; i++) {
+            Deployment storage d = _deployments[ids[i]];
+            if (d.phase != Phase.Leased) continue;
+            bool exhausted = _pay(ids[i], d);
+            if (exhausted) _exit(ids[i], d, EXHAUSTED);
+        }
+    }
+
+    // ---- ends --------------------------------------------------------------------------------------
+
+    /// @inheritdoc IDaeeManager
+    /// @dev A failed start is burned, never paid to the tenant (MARKET rule 10); a silent lease pays who noticed.
+    function expire(uint256 id) external {
+        Deployment storage d = _in(id, Phase.Leased);
+        Lease storage l = d.lease;
+        uint64 expiresAt;
+        uint128 bounty;
+        uint128 cut = l.bond / 10;
+        if (l.startedAt == 0) {
+            expiresAt = l.assignedAt + d.terms.startWindow;
+        } else {
+            uint64 last = _coverage[l.node].lastAnchor;
+            expiresAt = (last > l.startedAt ? last : l.startedAt) + d.terms.interval + d.terms.grace;
+            bounty = cut / 10;
+        }
+        require(block.timestamp > expiresAt, NotExpired(expiresAt));
+        (address node, bytes32 epoch) = (l.node, l.epoch);
+        emit Expired(id, node, cut, bounty, msg.sender);
+        _pay(id, d);
+        _endLease(d);
+        _relist(id, d);
+        registry.slash(node, epoch, cut, msg.sender, bounty);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function refuseUpdate(uint256 id) external {
+        Deployment storage d = _in(id, Phase.Leased);
+        require(d.lease.node == msg.sender, NotLessee(msg.sender));
+        require(d.pending.number != 0, NothingToDo());
+        _exit(id, d, REFUSED);
+    }
+
+    /// @inheritdoc IDaeeManager
+    function finish(uint256 id) external {
+        Deployment storage d = _in(id, Phase.Closing);
+        Lease storage l = d.lease;
+        uint64 over = l.endTime + d.terms.openWindow;
+        // A lease that never started has no final leaf to wait for.
+        bool waits = l.startedAt != 0 && !l.finalOpen;
+        require(!waits || block.timestamp > over, TooEarly(over));
+        _pay(id, d);
+        uint8 reason = l.exit;
+        _endLease(d);
+        if (reason == REFUSED) {
+            d.version = d.pending;
+            delete d.pending;
+            emit Updated(id, d.version.number, d.version.artifactHash);
+            _relist(id, d);
+        } else {
+            _close(id, d);
+        }
+    }
+
+    // ---- evidence (MARKET rule 7) --------------------------------------------------------------------
+
+    /// @inheritdoc IDaeeManager
+    function commitEvidence(bytes32 commitment) external {
+        require(evidenceBlock[commitment] == 0, NotEvidence("committed already"));
+        evidenceBlock[commitment] = block.number;
+        emit EvidenceCommitted(msg.sender, commitment);
+    }
+
+    /// @inheritdoc IDaeeManager
+    /// @dev Two different leaves of one (deployment, epoch, seq) signed by its lessee. The commitment names the
+    /// reporter, so nobody who sees the evidence in the pool can take the reward. A lease loses its whole bond,
+    /// once; a tenth is the reporter's, the rest burned.
+    function reportEquivocation(Checkpoint calldata a, bytes calldata signatureA, Checkpoint calldata b, bytes calldata signatureB, bytes32 salt) external {
+        (bytes32 hashA, bytes32 hashB) = (leafHash(a), leafHash(b));
+        uint256 committed = evidenceBlock[keccak256(abi.encode(msg.sender, hashA, hashB, salt))];
+        require(committed != 0 && committed < block.number, NotEvidence("commit first, reveal in a later block"));
+        require(a.deployment == b.deployment && a.epoch == b.epoch && a.seq == b.seq, NotEvidence("different places"));
+        require(hashA != hashB, NotEvidence("the same leaf"));
+        require(!equivocated[a.epoch], NotEvidence("counted already"));
+        address node = lesseeOf[a.epoch];
+        // ECDSA refuses a high s, so no second signature of one leaf passes for another.
+        require(node != address(0) && ECDSA.recover(_digest(hashA), signatureA) == node && ECDSA.recover(_digest(hashB), signatureB) == node, NotEvidence("not the lessee's signatures"));
+        equivocated[a.epoch] = true;
+
+        _endForFraud(a.deployment, a.epoch);
+        uint128 slashed = _slashBond(a.deployment, a.epoch, node);
+        emit Equivocated(a.deployment, a.epoch, node, a.seq, slashed, msg.sender);
+    }
+
+    // ---- views and switches --------------------------------------------------------------------------
+
+    function deployment(uint256 id) external view returns (Deployment memory) {
+        return _deployments[id];
+    }
+
+    function leaseOf(uint256 id) external view returns (Phase, address, bytes32) {
+        Deployment storage d = _deployments[id];
+        return (d.phase, d.lease.node, d.lease.epoch);
+    }
+
+    function coverage(address node) external view returns (Coverage memory) {
+        return _coverage[node];
+    }
+
+    function due(uint256 id) public view returns (uint256 amount) {
+        Deployment storage d = _deployments[id];
+        if (d.phase != Phase.Leased && d.phase != Phase.Closing) return 0;
+        amount = uint256(d.lease.rate) * _unpaid(d.lease);
+        if (amount > d.balance) amount = d.balance;
+    }
+
+    function minimumPayment(Terms calldata terms) public view returns (uint256) {
+        return terms.artifactBytes * uint256(feePerByte) + uint256(terms.rateMax) * minRunway;
+    }
+
+    /// @notice The EIP-712 struct hash of a checkpoint.
+    function leafHash(Checkpoint calldata leaf) public pure returns (bytes32) {
+        return keccak256(abi.encode(CHECKPOINT, leaf));
+    }
+
+    function domainSeparator() public view returns (bytes32) {
+        return keccak256(
+            abi.encode(keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"), keccak256("DAEE"), keccak256("1"), block.chainid, address(this))
+        );
+    }
+
+    function pause(bool on) external {
+        require(msg.sender == pauser, NotOwner(msg.sender));
+        on ? _pause() : _unpause();
+    }
+
+    // ---- helpers -------------------------------------------------------------------------------------
+
+    function _checkTerms(string calldata agentId, Terms calldata t) private view {
+        require(bytes(agentId).length > 0 && bytes(agentId).length <= 192, BadTerms("agentId"));
+        require(t.cpuMilli > 0, BadTerms("cpuMilli"));
+        require(t.memMiB > 0, BadTerms("memMiB"));
+        require(t.policy == 0, BadTerms("policy"));
+        require(t.tier == 0, BadTerms("tier"));
+        require(t.artifactBytes > 0, BadTerms("artifactBytes"));
+        require(t.artifactBytes <= ARTIFACT_MAX, ArtifactTooLarge(t.artifactBytes, ARTIFACT_MAX));
+        require(t.bidWindow >= bidWindowMin && t.bidWindow <= 7 days, BadTerms("bidWindow"));
+        require(t.startWindow > 0 && t.startWindow <= 1 days, BadTerms("startWindow"));
+        require(t.interval >= intervalMin && t.interval <= 1 days, BadTerms("interval"));
+        require(t.grace > 0 && t.grace <= 7 days, BadTerms("grace"));
+        require(t.openWindow > 0 && t.openWindow <= 7 days, BadTerms("openWindow"));
+        require(t.rateMax > 0 && t.rateMax <= type(uint96).max, BadTerms("rateMax"));
+    }
+
+    /// MARKET rule 6: from the tenant's maximum, not from the bid.
+    function _bond(Terms storage t) private view returns (uint128) {
+        uint128 day = t.rateMax * 1 days;
+        return day > minBond ? day : minBond;
+    }
+
+    function _openBids(Deployment storage d) private {
+        d.phase = Phase.Bidding;
+        d.bidsClose = uint64(block.timestamp) + d.terms.bidWindow;
+        d.bidsCloseHard = uint64(block.timestamp) + 2 * d.terms.bidWindow;
+    }
+
+    function _relist(uint256 id, Deployment storage d) private {
+        _openBids(d);
+        emit Relisted(id, d.bidsClose, d.stateRoot);
+    }
+
+    function _dropBid(Deployment storage d) private {
+        if (d.lease.node == address(0)) return;
+        registry.release(d.lease.node, d.lease.bond, d.terms.cpuMilli, d.terms.memMiB, d.terms.gpu);
+        (d.lease.node, d.lease.rate, d.lease.bond) = (address(0), 0, 0);
+    }
+
+    /// When the root was anchored by this lease's node, within the lease or its closing grace.
+    function _anchoredInLease(Deployment storage d, bytes32 root) private view returns (uint64 anchored) {
+        Lease storage l = d.lease;
+        anchored = anchoredAt[l.node][root];
+        require(anchored != 0 && anchored >= l.assignedAt, NotAnchored(root));
+        if (l.endTime != 0) {
+            uint64 last = l.endTime + d.terms.openWindow;
+            require(anchored <= last && block.timestamp <= last, TooLate(last));
+        }
+    }
+
+    function _acceptVersion(uint256 id, Deployment storage d, bytes32 artifactHash) private {
+        if (artifactHash == d.version.artifactHash) return;
+        bool pending = d.pending.number != 0 && block.timestamp <= d.pendingUntil;
+        require(pending && artifactHash == d.pending.artifactHash, WrongArtifact(artifactHash, d.version.artifactHash));
+        d.version = d.pending;
+        delete d.pending;
+        emit Updated(id, d.version.number, artifactHash);
+    }
+
+    /// The node's covered seconds that count for this lease so far.
+    function _counted(Lease storage l) private view returns (uint64) {
+        return l.endTime == 0 ? _coverage[l.node].covered : l.coveredLimit;
+    }
+
+    function _unpaid(Lease storage l) private view returns (uint64) {
+        return l.startedAt == 0 ? 0 : _counted(l) - l.coveredBase - l.coveredPaid;
+    }
+
+    /// Pays what is due out of the escrow; true when the escrow could not cover it.
+    function _pay(uint256 id, Deployment storage d) private returns (bool exhausted) {
+        Lease storage l = d.lease;
+        uint64 unpaid = _unpaid(l);
+        uint256 amount = uint256(l.rate) * unpaid;
+        exhausted = amount > 0 && amount >= d.balance;
+        if (amount > d.balance) amount = d.balance;
+        l.coveredPaid += unpaid;
+        if (amount == 0) return exhausted;
+        d.balance -= uint128(amount);
+        d.paid += uint128(amount);
+        claimable[registry.ownerOf(l.node)] += amount;
+        emit Settled(id, l.node, amount, unpaid);
+    }
+
+    /// Every exit fixes the end time (MARKET rule 5): what comes after earns nothing, and what passed since the
+    /// last anchor is held until the final leaf is opened or its window is over.
+    function _exit(uint256 id, Deployment storage d, uint8 reason) private {
+        Lease storage l = d.lease;
+        Coverage storage c = _coverage[l.node];
+        uint64 now_ = uint64(block.timestamp);
+        d.phase = Phase.Closing;
+        (l.endTime, l.exit, l.coveredLimit) = (now_, reason, c.covered);
+        if (l.startedAt != 0) {
+            uint64 gap = now_ - c.lastAnchor;
+            uint32 interval = registry.anchorIntervalOf(l.node);
+            l.tailCredit = gap < interval ? gap : interval;
+        }
+        emit Ending(id, l.node, now_, reason);
+    }
+
+    function _endLease(Deployment storage d) private {
+        Lease storage l = d.lease;
+        registry.endLease(l.node, l.epoch, l.bond, d.terms.cpuMilli, d.terms.memMiB, d.terms.gpu);
+        uint32 count = l.count;
+        delete d.lease;
+        d.lease.count = count;
+    }
+
+    function _endForFraud(uint256 id, bytes32 epoch) private {
+        Deployment storage d = _deployments[id];
+        if (d.lease.epoch != epoch || (d.phase != Phase.Leased && d.phase != Phase.Closing)) return;
+        bool closing = d.phase == Phase.Closing;
+        _pay(id, d);
+        _endLease(d);
+        closing ? _close(id, d) : _relist(id, d);
+    }
+
+    function _slashBond(uint256 id, bytes32 epoch, address node) private returns (uint128) {
+        uint128 bond = _bond(_deployments[id].terms);
+        return registry.slash(node, epoch, bond, msg.sender, bond / 10);
+    }
+
+    function _close(uint256 id, Deployment storage d) private {
+        uint128 refund = d.balance;
+        d.phase = Phase.Closed;
+        d.balance = 0;
+        claimable[d.owner] += refund;
+        emit Closed(id, refund);
+    }
+
+    function _pull(uint256 amount) private {
+        uint256 before = token.balanceOf(address(this));
+        IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
+        uint256 got = token.balanceOf(address(this)) - before;
+        require(got == amount, PaymentBelowMinimum(got, amount));
+    }
+
+    function _manifestHash(bytes32 artifactHash, bytes32 bodyHash) private pure returns (bytes32) {
+        return sha256(abi.encode(MANIFEST_TAG, artifactHash, bodyHash));
+    }
+
+    function _digest(bytes32 structHash) private view returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", domainSeparator(), structHash));
+    }
+
+    function _known(uint256 id) private view returns (Deployment storage d) {
+        d = _deployments[id];
+        require(d.phase != Phase.None, UnknownDeployment(id));
+    }
+
+    function _in(uint256 id, Phase phase) private view returns (Deployment storage d) {
+        d = _known(id);
+        require(d.phase == phase, WrongPhase(d.phase));
+    }
+
+    function _owned(uint256 id) private view returns (Deployment storage d) {
+        d = _known(id);
+        require(d.owner == msg.sender, NotOwner(msg.sender));
+    }
+}
