@@ -1,1 +1,71 @@
-fn main() {}
+#![doc = include_str!("../README.md")]
+
+mod bench;
+mod contracts;
+mod deny;
+mod failure;
+mod fmt;
+mod lint;
+mod run;
+mod steps;
+mod test;
+mod tools;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Build, test and measure this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that CI does, from a clean clone
+    Test,
+    /// Format every crate
+    Fmt,
+    /// Clippy over every target; warnings are errors
+    Lint,
+    /// Compile the contracts and run their tests
+    Contracts {
+        /// Compare the committed artifacts byte for byte instead of writing them
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure one thing beside a peer where there is one
+    Bench {
+        name: bench::Name,
+        /// One JSON object of figures and ratios instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/xtask");
+    match run(Arguments::parse().command, repo) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, repo: &Path) -> Result<(), Failure> {
+    match command {
+        Command::Test => test::run(repo),
+        Command::Fmt => fmt::write(repo),
+        Command::Lint => lint::run(repo),
+        Command::Contracts { check } => contracts::run(repo, check).map(|_| ()),
+        Command::Bench { name, json } => bench::run(repo, name, json),
+    }
+}

@@ -1,0 +1,114 @@
+//! Measurements: each a table for people, or one JSON object for scripts.
+
+mod turn;
+mod verify;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Name {
+    /// A request to a running agent's endpoint
+    Turn,
+    /// `daee-verify artifact` beside `openssl dgst -sha256`
+    Verify,
+}
+
+pub fn run(repo: &Path, name: Name, json: bool) -> Result<(), Failure> {
+    let report = match name {
+        Name::Turn => turn::run(repo)?,
+        Name::Verify => verify::run(repo)?,
+    };
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(())
+}
+
+/// What one bench found. Ratios compare two figures of the same run: they hold on a noisy machine.
+pub struct Report {
+    name: &'static str,
+    figures: Vec<Figure>,
+    ratios: Vec<Figure>,
+}
+
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
+
+impl Report {
+    pub fn new(name: &'static str) -> Report {
+        Report { name, figures: Vec::new(), ratios: Vec::new() }
+    }
+
+    pub fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.figures.push(Figure { name: name.into(), value, unit });
+    }
+
+    pub fn ratio(&mut self, name: impl Into<String>, value: f64) {
+        self.ratios.push(Figure { name: name.into(), value, unit: "" });
+    }
+
+    fn json(&self) -> Value {
+        let object = |figures: &[Figure], with_unit: bool| -> Map<String, Value> {
+            let key = |figure: &Figure| match with_unit {
+                true => format!("{}_{}", figure.name, figure.unit).replace([' ', '/'], "_"),
+                false => figure.name.replace(' ', "_"),
+            };
+            figures.iter().map(|figure| (key(figure), json!(figure.value))).collect()
+        };
+        json!({
+            "bench": self.name,
+            "figures": object(&self.figures, true),
+            "ratios": object(&self.ratios, false),
+        })
+    }
+
+    fn table(&self) -> String {
+        let rows = self.figures.iter().chain(&self.ratios);
+        let width = rows.clone().map(|row| row.name.len()).max().unwrap_or_default();
+        let line =
+            |row: &Figure| format!("{:<width$} {:>12.3} {}\n", row.name, row.value, row.unit);
+        rows.map(|row| line(row).trim_end().to_owned() + "\n").collect()
+    }
+}
+
+/// The shortest of several runs: what the work costs when nothing else is in the way.
+#[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
+fn shortest(runs: u32, mut work: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
+    let mut best = Duration::MAX;
+    for _ in 0..runs {
+        let start = Instant::now();
+        work()?;
+        best = best.min(start.elapsed());
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_object_with_units_in_its_keys() {
+        let mut report = Report::new("verify");
+        report.figure("openssl", 0.5, "GB/s");
+        report.ratio("verify over openssl", 0.9);
+        let expected = json!({
+            "bench": "verify",
+            "figures": {"openssl_GB_s": 0.5},
+            "ratios": {"verify_over_openssl": 0.9},
+        });
+        assert_eq!(report.json(), expected);
+        let table = "openssl                    0.500 GB/s\nverify over openssl        0.900\n";
+        assert_eq!(report.table(), table);
+    }
+}

@@ -1,0 +1,74 @@
+//! Finds the tools that steps need, and fetches by name what is missing.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::run::Run;
+
+/// The cargo that runs this.
+pub fn cargo(repo: &Path) -> Run {
+    Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).dir(repo)
+}
+
+/// npm, in a folder. Comes with node from Debian where this may install packages.
+pub fn npm(folder: &Path) -> Result<Run, Failure> {
+    from_debian("node", "nodejs")?;
+    from_debian("npm", "npm")?;
+    Ok(Run::new("npm").dir(folder))
+}
+
+/// cargo-deny; built without optimisation, which takes a third of the time and makes no difference to the reader.
+pub fn deny(repo: &Path) -> Result<PathBuf, Failure> {
+    if let Some(found) = on_path("cargo-deny") {
+        return Ok(found);
+    }
+    let tools = target(repo).join("tools");
+    let installed = tools.join("bin/cargo-deny");
+    if !installed.is_file() {
+        let args = [
+            "install",
+            "cargo-deny",
+            "--version",
+            "0.20.2",
+            "--locked",
+            "--debug",
+            "--quiet",
+            "--root",
+        ];
+        cargo(repo)
+            .args(args)
+            .args([&tools])
+            .env("CARGO_TARGET_DIR", tools.join("build"))
+            .done()
+            .map_err(|failure| failure.fixed_by("cargo install cargo-deny --locked"))?;
+    }
+    Ok(installed)
+}
+
+/// Where cargo builds to.
+pub fn target(repo: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repo.join("target"), |dir| repo.join(dir))
+}
+
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn from_debian(program: &str, package: &str) -> Result<(), Failure> {
+    if on_path(program).is_some() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get install {package}");
+    let root = Run::new("id").args(["-u"]).text()?.trim() == "0";
+    if !root || on_path("apt-get").is_none() {
+        return Err(Failure::new(format!("{program} is not on PATH"), by_hand));
+    }
+    println!("{program} is missing: installing the Debian package {package}");
+    let apt = || Run::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+    apt().args(["update", "--quiet"]).done()?;
+    apt()
+        .args(["install", "--yes", "--quiet", "--no-install-recommends", package])
+        .done()
+        .map_err(|failure| failure.fixed_by(&by_hand))
+}
