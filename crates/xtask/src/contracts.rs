@@ -6,6 +6,8 @@ use crate::tools;
 /// What the contracts' npm packages bring for other tests.
 pub struct Foundry {
     pub anvil: PathBuf,
+    /// What forge said when its tests were done.
+    pub closing: String,
 }
 
 /// Installs forge and solc, compiles, writes or compares the committed artifacts, and runs forge's tests.
@@ -21,6 +23,15 @@ pub fn run(repo: &Path, check: bool) -> Result<Foundry, Failure> {
         .map_err(|failure| {
             failure.fixed_by("`cargo xtask contracts`, then commit the artifacts")
         })?;
-    npm(&["test"])?.done()?;
-    Ok(Foundry { anvil: folder.join("node_modules/.bin/anvil") })
+    let mut closing = String::new();
+    npm(&["test", "--silent"])?.watched(|line| {
+        if line.starts_with("Ran ") && line.contains("test suite") {
+            closing = line.to_owned();
+        }
+    })??;
+    if closing.is_empty() {
+        // Forge calls a project without tests a success.
+        return Err(Failure::new("forge found no tests", "look for contracts/test/*.t.sol"));
+    }
+    Ok(Foundry { anvil: folder.join("node_modules/.bin/anvil"), closing })
 }

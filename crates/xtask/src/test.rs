@@ -29,7 +29,8 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
             })
     })?;
     steps.summary();
-    println!("\ncargo test: {tests}");
+    println!("\nforge test: {}", foundry.closing);
+    println!("cargo test: {tests}");
     Ok(())
 }
 
