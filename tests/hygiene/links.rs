@@ -19,7 +19,7 @@ pub fn of(path: &Path, text: &str) -> Vec<Link> {
         // Code spans are every second part between backticks.
         for part in line.split('`').step_by(2) {
             for target in part.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-                if target.contains("://") || target.starts_with("mailto:") {
+                if target.contains("://") || target.starts_with("mailto:") || is_item(target) {
                     continue;
                 }
                 let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
@@ -40,6 +40,12 @@ pub fn anchors(text: &str) -> Vec<String> {
         .map(|heading| heading.trim().to_lowercase().chars().filter(kept).collect::<String>())
         .map(|heading| heading.replace(' ', "-"))
         .collect()
+}
+
+/// A crate's README may link to its own items, as `[the policy](Policy)`; rustdoc checks those.
+fn is_item(target: &str) -> bool {
+    target.starts_with(|c: char| c.is_ascii_uppercase() || target.contains("::"))
+        && target.chars().all(|c| c.is_alphanumeric() || "_:!()".contains(c))
 }
 
 fn prose(text: &str) -> impl Iterator<Item = &str> {
@@ -80,6 +86,7 @@ mod tests {
         check("`[a](b)`", &[]);
         check("```\n[a](b)\n```", &[]);
         check("[a](https://example.com/b.md)", &[]);
+        check("[a](Policy), [b](crate::Policy::url)", &[]);
     }
 
     #[test]
