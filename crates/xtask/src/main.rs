@@ -8,6 +8,7 @@ mod fmt;
 mod lint;
 mod run;
 mod steps;
+mod surface;
 mod test;
 mod tools;
 
