@@ -4,7 +4,10 @@ mod artifact;
 mod content;
 mod module;
 pub mod package;
+mod skeleton;
 
 pub use artifact::{Artifact, ArtifactError, Fetched, Hasher, Verified};
 pub use content::{BLOCK_BYTES_MAX, Cid, CidError};
-pub use module::{MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, RunStyle, check_module};
+pub use module::{
+    MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, RunStyle, check_module,
+};

@@ -3,7 +3,9 @@ use wasmparser::{
     Encoding, ExternalKind, FuncType, Parser, Payload, TypeRef, Validator, WasmFeatures,
 };
 
-/// Largest module that is looked into, in bytes; a module that loads is one block or less.
+use crate::skeleton::{CUSTOM_SECTIONS_MAX, Over, Skeleton};
+
+/// Most bytes of a module beside the contents of its custom sections: what an engine has to read.
 pub const MODULE_BYTES_MAX: usize = 64 << 20;
 
 const IMPORTS_MAX: u32 = 256;
@@ -11,28 +13,32 @@ const FUNCTIONS_MAX: u32 = 100_000;
 const GLOBALS_MAX: u32 = 10_000;
 const TABLE_ELEMENTS_MAX: u64 = 100_000;
 
+/// The door (DESIGN 6): its two imports, with their types.
+const DOOR: [(&str, &str); 2] =
+    [("call", "(i32, i32, i32, i32) -> i32"), ("read", "(i32, i32) -> i32")];
+
 /// WASI preview 1 as it is served: enough for a libc, nothing that reaches out.
-const WASI: [&str; 20] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_close",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_filestat_get",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_read",
-    "fd_seek",
-    "fd_write",
-    "path_open",
-    "poll_oneoff",
-    "proc_exit",
-    "random_get",
-    "sched_yield",
+const WASI: [(&str, &str); 20] = [
+    ("args_get", "(i32, i32) -> i32"),
+    ("args_sizes_get", "(i32, i32) -> i32"),
+    ("clock_res_get", "(i32, i32) -> i32"),
+    ("clock_time_get", "(i32, i64, i32) -> i32"),
+    ("environ_get", "(i32, i32) -> i32"),
+    ("environ_sizes_get", "(i32, i32) -> i32"),
+    ("fd_close", "(i32) -> i32"),
+    ("fd_fdstat_get", "(i32, i32) -> i32"),
+    ("fd_fdstat_set_flags", "(i32, i32) -> i32"),
+    ("fd_filestat_get", "(i32, i32) -> i32"),
+    ("fd_prestat_dir_name", "(i32, i32, i32) -> i32"),
+    ("fd_prestat_get", "(i32, i32) -> i32"),
+    ("fd_read", "(i32, i32, i32, i32) -> i32"),
+    ("fd_seek", "(i32, i64, i32, i32) -> i32"),
+    ("fd_write", "(i32, i32, i32, i32) -> i32"),
+    ("path_open", "(i32, i32, i32, i32, i32, i64, i64, i32, i32) -> i32"),
+    ("poll_oneoff", "(i32, i32, i32, i32) -> i32"),
+    ("proc_exit", "(i32) -> ()"),
+    ("random_get", "(i32, i32) -> i32"),
+    ("sched_yield", "() -> i32"),
 ];
 
 /// How an agent is entered.
@@ -60,7 +66,7 @@ pub struct ModuleFacts {
 pub enum ModuleProblem {
     /// Not WebAssembly.
     #[error("not a WebAssembly module: {0}")]
-    NotWasm(String),
+    NotWasm(&'static str),
     /// A component.
     #[error("this is a component, and nodes run core modules: build for wasm32-wasip1")]
     Component,
@@ -80,6 +86,14 @@ pub enum ModuleProblem {
         /// How many there are.
         found: u64,
         /// How many may be.
+        limit: u64,
+    },
+    /// So far over a limit that it was not looked into.
+    #[error("more than {limit} {what}")]
+    Over {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
         limit: u64,
     },
     /// An import that no node has.
@@ -114,7 +128,7 @@ impl Coded for ModuleProblem {
             Self::NotWasm(_) => "DAEE-A020",
             Self::Component => "DAEE-A021",
             Self::Invalid { .. } => "DAEE-A022",
-            Self::TooMany { .. } => "DAEE-A023",
+            Self::TooMany { .. } | Self::Over { .. } => "DAEE-A023",
             Self::Import { .. } => "DAEE-A024",
             Self::ImportType { .. } => "DAEE-A025",
             Self::Export(_) => "DAEE-A026",
@@ -132,25 +146,69 @@ pub fn check_module(
     bytes: &[u8],
     wanted: Option<RunStyle>,
 ) -> Result<ModuleFacts, Vec<ModuleProblem>> {
+    let mut reader = ModuleReader::new();
+    reader.update(bytes);
+    reader.finish(wanted)
+}
+
+/// Checks a module that comes in pieces and may be too large to hold: the contents of custom
+/// sections are passed over, and memory is bounded by [`MODULE_BYTES_MAX`].
+#[derive(Clone, Debug)]
+pub struct ModuleReader(Skeleton);
+
+impl ModuleReader {
+    /// Before the first piece.
+    pub fn new() -> Self {
+        Self(Skeleton::new(MODULE_BYTES_MAX))
+    }
+
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// What [`check_module`] says of all pieces together.
+    pub fn finish(self, wanted: Option<RunStyle>) -> Result<ModuleFacts, Vec<ModuleProblem>> {
+        let kept = self.0.finish().map_err(|over| {
+            let (what, limit) = match over {
+                Over::Bytes => ("bytes beside custom sections", MODULE_BYTES_MAX),
+                Over::CustomSections => ("custom sections", CUSTOM_SECTIONS_MAX),
+            };
+            vec![ModuleProblem::Over { what, limit: limit as u64 }]
+        })?;
+        judge(&kept.bytes, wanted).map_err(|mut problems| {
+            for problem in &mut problems {
+                if let ModuleProblem::Invalid { at, .. } = problem {
+                    *at = kept.in_file(*at);
+                }
+            }
+            problems
+        })
+    }
+}
+
+impl Default for ModuleReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn judge(bytes: &[u8], wanted: Option<RunStyle>) -> Result<ModuleFacts, Vec<ModuleProblem>> {
     if bytes.len() < 8 || !bytes.starts_with(b"\0asm") {
         let shown = if bytes.is_empty() { "it is empty" } else { "it does not start with \\0asm" };
-        return Err(vec![ModuleProblem::NotWasm(shown.to_owned())]);
+        return Err(vec![ModuleProblem::NotWasm(shown)]);
     }
     if bytes[4..8] == [0x0d, 0x00, 0x01, 0x00] {
         return Err(vec![ModuleProblem::Component]);
     }
-    let mut validator = Validator::new_with_features(features());
-    if let Err(error) = validator.validate_all(bytes) {
+    let invalid = |error: wasmparser::BinaryReaderError| {
         let what = error.message().to_owned();
-        return Err(vec![ModuleProblem::Invalid { what, at: error.offset() }]);
-    }
+        vec![ModuleProblem::Invalid { what, at: error.offset() }]
+    };
+    Validator::new_with_features(features()).validate_all(bytes).map_err(invalid)?;
     let mut survey = Survey::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        let seen = payload.and_then(|payload| survey.see(payload));
-        if let Err(error) = seen {
-            let what = error.message().to_owned();
-            return Err(vec![ModuleProblem::Invalid { what, at: error.offset() }]);
-        }
+        payload.and_then(|payload| survey.see(payload)).map_err(invalid)?;
     }
     survey.judge(wanted)
 }
@@ -206,10 +264,11 @@ impl Survey {
                 }
             }
             Payload::TableSection(tables) => {
+                let mut elements = 0_u64;
                 for table in tables {
-                    let elements = table?.ty.initial;
-                    self.limit("table elements", elements, TABLE_ELEMENTS_MAX);
+                    elements = elements.saturating_add(table?.ty.initial);
                 }
+                self.limit("table elements", elements, TABLE_ELEMENTS_MAX);
             }
             Payload::MemorySection(memories) => {
                 for memory in memories {
@@ -244,22 +303,16 @@ impl Survey {
             return;
         };
         self.functions.push(index);
-        let shape = self.types.get(index as usize).map(shape_of).unwrap_or_default();
-        let expected = match (module.as_str(), name.as_str()) {
-            ("daee", "call") => "iiii>i",
-            ("daee", "read") => "ii>i",
-            ("wasi_snapshot_preview1", name) if WASI.contains(&name) => return,
-            _ => {
-                self.problems.push(ModuleProblem::Import { module, name });
-                return;
-            }
+        let offered: &[(&str, &'static str)] = match import.module {
+            "daee" => &DOOR,
+            "wasi_snapshot_preview1" => &WASI,
+            _ => &[],
         };
-        if shape != expected {
-            let expected = if expected == "ii>i" {
-                "(i32, i32) -> i32"
-            } else {
-                "(i32, i32, i32, i32) -> i32"
-            };
+        let Some((_, expected)) = offered.iter().find(|(known, _)| *known == import.name) else {
+            self.problems.push(ModuleProblem::Import { module, name });
+            return;
+        };
+        if self.types.get(index as usize).map(shape_of).as_deref() != Some(expected) {
             self.problems.push(ModuleProblem::ImportType { module, name, expected });
         }
     }
@@ -267,18 +320,25 @@ impl Survey {
     fn judge(mut self, wanted: Option<RunStyle>) -> Result<ModuleFacts, Vec<ModuleProblem>> {
         let style = wanted.unwrap_or(RunStyle::Reactor);
         match style {
-            RunStyle::Reactor if !self.exports_function("daee_turn", ">i") => {
-                let hint = if self.exports_function("_start", ">") {
+            RunStyle::Reactor if !self.exports_function("daee_turn", "() -> i32") => {
+                let hint = if self.exports_function("_start", "() -> ()") {
                     "daee_turn() -> i32; a command with _start needs `run: resident`"
                 } else {
                     "daee_turn() -> i32"
                 };
                 self.problems.push(ModuleProblem::Export(hint));
             }
-            RunStyle::Resident | RunStyle::PerEvent if !self.exports_function("_start", ">") => {
+            RunStyle::Resident | RunStyle::PerEvent
+                if !self.exports_function("_start", "() -> ()") =>
+            {
                 self.problems.push(ModuleProblem::Export("_start()"));
             }
             _ => {}
+        }
+        let exports = |wanted| self.exports.iter().any(|(name, ..)| name == wanted);
+        if exports("_initialize") && !self.exports_function("_initialize", "() -> ()") {
+            self.problems
+                .push(ModuleProblem::Export("_initialize() without parameters and results"));
         }
         let memory = |(name, kind, _): &(String, ExternalKind, u32)| {
             name == "memory" && *kind == ExternalKind::Memory
@@ -304,15 +364,15 @@ impl Survey {
     }
 }
 
-/// A function type in a few letters: `ii>i` takes two i32 and gives one.
+/// A function type as people write it: `(i32, i32) -> i32`.
 fn shape_of(ty: &FuncType) -> String {
-    let letter = |v: &wasmparser::ValType| match v {
-        wasmparser::ValType::I32 => 'i',
-        _ => '?',
+    let list = |types: &[wasmparser::ValType]| {
+        types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    let params: String = ty.params().iter().map(letter).collect();
-    let results: String = ty.results().iter().map(letter).collect();
-    format!("{params}>{results}")
+    match ty.results() {
+        [one] => format!("({}) -> {one}", list(ty.params())),
+        results => format!("({}) -> ({})", list(ty.params()), list(results)),
+    }
 }
 
 #[cfg(test)]
@@ -355,8 +415,17 @@ mod tests {
             (import "env" "open" (func))
             (import "wasi_snapshot_preview1" "sock_accept" (func))
             (import "daee" "call" (func (param i64)))
-            (func $f) (start $f))"#;
-        let codes = ["DAEE-A024", "DAEE-A024", "DAEE-A025", "DAEE-A027", "DAEE-A026", "DAEE-A026"];
+            (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i32 i32) (result i32)))
+            (func $f) (start $f) (export "_initialize" (func 0)))"#;
+        let codes = [
+            "DAEE-A024", // env.open
+            "DAEE-A024", // sock_accept
+            "DAEE-A025", // daee.call
+            "DAEE-A025", // clock_time_get
+            "DAEE-A027", // start
+            "DAEE-A026", // daee_turn
+            "DAEE-A026", // memory
+        ];
         check(wat, None, Err(&codes));
     }
 
@@ -385,11 +454,53 @@ mod tests {
     }
 
     #[test]
+    fn everything_that_is_served_may_be_imported() {
+        let served = |module: &str, all: &[(&str, &str)]| -> String {
+            let types = |text: &str| text.trim_matches(['(', ')']).replace(',', "");
+            let import = |(name, shape): &(&str, &str)| {
+                let (params, results) = shape.split_once(" -> ").unwrap();
+                let (params, results) = (types(params), types(results));
+                format!("(import {module:?} {name:?} (func (param {params}) (result {results})))")
+            };
+            all.iter().map(import).collect()
+        };
+        let imports = served("daee", &DOOR) + &served("wasi_snapshot_preview1", &WASI);
+        let wat =
+            format!("(module {imports} (memory (export \"memory\") 1) (func (export \"_start\")))");
+        check(&wat, Some(RunStyle::Resident), Ok(RunStyle::Resident));
+    }
+
+    #[test]
+    fn an_initialize_that_cannot_be_called_is_refused() {
+        let with = |ty: &str| {
+            REACTOR.replace(
+                "(memory",
+                &format!("(func (export \"_initialize\") {ty} unreachable) (memory"),
+            )
+        };
+        check(&with(""), None, Ok(RunStyle::Reactor));
+        check(&with("(param i32)"), None, Err(&["DAEE-A026"]));
+    }
+
+    #[test]
     fn limits_are_published_numbers() {
-        check(
-            "(module (table 100001 funcref))",
-            None,
-            Err(&["DAEE-A023", "DAEE-A026", "DAEE-A026"]),
-        );
+        let over = Err(&["DAEE-A023", "DAEE-A026", "DAEE-A026"][..]);
+        check("(module (table 100001 funcref))", None, over);
+        check("(module (table 50001 funcref) (table 50000 funcref))", None, over);
+        check(&format!("(module {})", "(global i32 (i32.const 0))".repeat(10_001)), None, over);
+        let nops = "(func)".repeat(100_001);
+        check(&format!("(module {nops})"), None, over);
+    }
+
+    #[test]
+    fn large_custom_sections_cost_no_memory_and_change_nothing() {
+        let module = wat::parse_str(REACTOR).unwrap();
+        let mut reader = ModuleReader::new();
+        reader.update(&module);
+        // Id 0, 2^28 + 2 bytes, a name of one letter.
+        reader.update(&[0, 0x82, 0x80, 0x80, 0x80, 0x01, 1, b'f']);
+        let block = vec![0xee; 1 << 20];
+        (0..256).for_each(|_| reader.update(&block));
+        assert_eq!(reader.finish(None).unwrap().style, RunStyle::Reactor);
     }
 }

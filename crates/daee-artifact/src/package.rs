@@ -72,6 +72,9 @@ impl Coded for PackageError {
     }
 }
 
+/// Largest package in bytes: header, and three blocks behind their lengths and CIDs.
+pub const PACKAGE_BYTES_MAX: usize = 3 * (BLOCK_BYTES_MAX + CID_BYTES + 4) + 256;
+
 const PARTS: [&str; 3] = ["artifact", "body", "yaml"];
 /// A root in the header's DAG-CBOR: tag 42, 37 bytes, the multibase's zero.
 const ROOT_PREFIX: [u8; 5] = [0xd8, 0x2a, 0x58, 0x25, 0x00];
@@ -266,7 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn a_part_larger_than_a_block_is_refused() {
+    fn the_largest_parts_fit_and_a_byte_more_is_refused() {
+        let full = vec![7; BLOCK_BYTES_MAX];
+        let largest = write(&full, &full, &full).unwrap();
+        assert!(largest.len() <= PACKAGE_BYTES_MAX);
+        assert_eq!(read(&largest).unwrap().yaml, full);
         let error = write(&vec![0; BLOCK_BYTES_MAX + 1], b"", b"").unwrap_err();
         assert_eq!(error.code(), "DAEE-A013");
     }
