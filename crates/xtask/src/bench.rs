@@ -1,5 +1,6 @@
 //! Measurements: each a table for people, or one JSON object for scripts.
 
+mod gas;
 mod turn;
 mod verify;
 
@@ -12,6 +13,8 @@ use crate::failure::Failure;
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Name {
+    /// Gas of each call of the contracts
+    Gas,
     /// A request to a running agent's endpoint
     Turn,
     /// `daee-verify artifact` beside `openssl dgst -sha256`
@@ -20,6 +23,7 @@ pub enum Name {
 
 pub fn run(repo: &Path, name: Name, json: bool) -> Result<(), Failure> {
     let report = match name {
+        Name::Gas => gas::run(repo)?,
         Name::Turn => turn::run(repo)?,
         Name::Verify => verify::run(repo)?,
     };
@@ -55,6 +59,10 @@ impl Report {
 
     pub fn ratio(&mut self, name: impl Into<String>, value: f64) {
         self.ratios.push(Figure { name: name.into(), value, unit: "" });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.figures.is_empty()
     }
 
     fn json(&self) -> Value {

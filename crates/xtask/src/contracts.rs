@@ -1,37 +1,54 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::run::Run;
 use crate::tools;
 
-/// What the contracts' npm packages bring for other tests.
+/// What the contracts' npm packages bring.
 pub struct Foundry {
+    /// Where the contracts are.
+    pub folder: PathBuf,
+    pub forge: PathBuf,
     pub anvil: PathBuf,
-    /// What forge said when its tests were done.
-    pub closing: String,
 }
 
-/// Installs forge and solc, compiles, writes or compares the committed artifacts, and runs forge's tests.
-pub fn run(repo: &Path, check: bool) -> Result<Foundry, Failure> {
+/// Installs what the lock file names, or nothing; scripts of packages have no business here.
+pub fn install(repo: &Path) -> Result<Foundry, Failure> {
     let folder = repo.join("crates/daee-chain/contracts");
-    let npm = |args: &[&str]| tools::npm(&folder).map(|npm| npm.args(args));
-    // `ci` takes what the lock file says or nothing; scripts of packages have no business here.
-    npm(&["ci", "--no-audit", "--no-fund", "--ignore-scripts"])?.done().map_err(|failure| {
-        failure.fixed_by("check that npm reaches its registry, then run it again")
-    })?;
-    npm(&["run", "--silent", if check { "check-artifacts" } else { "artifacts" }])?
+    let bin = folder.join("node_modules/.bin");
+    tools::npm(&folder)?
+        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"])
         .done()
         .map_err(|failure| {
-            failure.fixed_by("`cargo xtask contracts`, then commit the artifacts")
+            failure.fixed_by("check that npm reaches its registry, then run it again")
         })?;
-    let mut closing = String::new();
-    npm(&["test", "--silent"])?.watched(|line| {
-        if line.starts_with("Ran ") && line.contains("test suite") {
-            closing = line.to_owned();
-        }
-    })??;
-    if closing.is_empty() {
-        // Forge calls a project without tests a success.
-        return Err(Failure::new("forge found no tests", "look for contracts/test/*.t.sol"));
+    Ok(Foundry { forge: bin.join("forge"), anvil: bin.join("anvil"), folder })
+}
+
+impl Foundry {
+    /// Compiles, and writes or compares the committed artifacts.
+    pub fn artifacts(&self, check: bool) -> Result<(), Failure> {
+        self.script(if check { "check-artifacts" } else { "artifacts" })?.done().map_err(
+            |failure| failure.fixed_by("`cargo xtask contracts`, then commit the artifacts"),
+        )
     }
-    Ok(Foundry { anvil: folder.join("node_modules/.bin/anvil"), closing })
+
+    /// Runs forge's tests and returns its closing line.
+    pub fn test(&self) -> Result<String, Failure> {
+        let mut closing = String::new();
+        self.script("test")?.watched(|line| {
+            if line.starts_with("Ran ") && line.contains("test suite") {
+                closing = line.to_owned();
+            }
+        })??;
+        if closing.is_empty() {
+            // Forge calls a project without tests a success.
+            return Err(Failure::new("forge found no tests", "look for contracts/test/*.t.sol"));
+        }
+        Ok(closing)
+    }
+
+    fn script(&self, name: &str) -> Result<Run, Failure> {
+        Ok(tools::npm(&self.folder)?.args(["run", "--silent", name]))
+    }
 }

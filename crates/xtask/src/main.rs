@@ -33,7 +33,7 @@ enum Command {
     Test,
     /// Format every crate
     Fmt,
-    /// Clippy over every target; warnings are errors
+    /// Clippy over every target, rustdoc, and no foreign type in a public face; warnings are errors
     Lint,
     /// Compile the contracts and run their tests
     Contracts {
@@ -66,7 +66,11 @@ fn run(command: Command, repo: &Path) -> Result<(), Failure> {
         Command::Test => test::run(repo),
         Command::Fmt => fmt::write(repo),
         Command::Lint => lint::run(repo),
-        Command::Contracts { check } => contracts::run(repo, check).map(|_| ()),
+        Command::Contracts { check } => {
+            let foundry = contracts::install(repo)?;
+            foundry.artifacts(check)?;
+            foundry.test().map(|_| ())
+        }
         Command::Bench { name, json } => bench::run(repo, name, json),
     }
 }

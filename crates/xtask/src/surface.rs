@@ -32,7 +32,9 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
             .done()?;
         let file = tools::target(repo).join(format!("doc/{}.json", name.replace('-', "_")));
         let surface = read(&file)?;
-        shown.extend(foreign(&surface, hidden).into_iter().map(|item| format!("{name} shows {item}")));
+        shown.extend(
+            foreign(&surface, hidden).into_iter().map(|item| format!("{name} shows {item}")),
+        );
     }
     if shown.is_empty() {
         println!("{} crates show nothing of what they hide", HIDDEN.len());
@@ -55,7 +57,8 @@ fn foreign(surface: &Value, hidden: &[&str]) -> BTreeSet<String> {
         referred(inner, &mut ids);
         for id in ids {
             let path = &surface["paths"][id.to_string()]["path"];
-            let path: Vec<&str> = path.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let path: Vec<&str> =
+                path.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let family = |name: &&&str| path.first().is_some_and(|krate| krate.starts_with(**name));
             if hidden.iter().any(|name| family(&name)) {
                 found.insert(path.join("::"));
@@ -120,9 +123,10 @@ mod tests {
 
     #[test]
     fn a_reexport_is_found() {
-        check(json!({"use": {"source": "wasmer::Module", "name": "Module", "id": 7}}), &[
-            "wasmer::module::Module",
-        ]);
+        check(
+            json!({"use": {"source": "wasmer::Module", "name": "Module", "id": 7}}),
+            &["wasmer::module::Module"],
+        );
     }
 
     #[test]

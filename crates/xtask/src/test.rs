@@ -13,7 +13,9 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
         tools::cargo(repo).args(["test", "--locked", "--quiet", "--package", "daee-tests"]).done()
     })?;
     steps.step("supply", || deny::run(repo))?;
-    let foundry = steps.step("contracts", || contracts::run(repo, true))?;
+    let foundry = steps.step("foundry", || contracts::install(repo))?;
+    steps.step("artifacts", || foundry.artifacts(true))?;
+    let forge = steps.step("contracts", || foundry.test())?;
     steps.step("lint", || lint::run(repo))?;
     // Tests that start the real programs find them beside themselves; cargo builds those only when told.
     steps.step("build", || {
@@ -29,7 +31,7 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
             })
     })?;
     steps.summary();
-    println!("\nforge test: {}", foundry.closing);
+    println!("\nforge test: {forge}");
     println!("cargo test: {tests}");
     Ok(())
 }
