@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::failure::Failure;
 
@@ -87,6 +89,9 @@ impl Run {
     }
 }
 
+/// How long a process may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A process that ends with this value.
 pub struct Background {
     child: Child,
@@ -110,16 +115,72 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Asked first, so that it can stop its own children. `kill` is a program everywhere we run.
-        let asked = Run::new("kill").args(["-INT", &self.child.id().to_string()]).done();
-        if asked.is_err() {
+        // Asked first, so that it can stop its own children.
+        let asked = Run::new("kill").args(["-INT", &self.child.id().to_string()]).text();
+        if asked.is_err() || !self.ends_within(PATIENCE) {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
 }
 
+impl Background {
+    fn ends_within(&mut self, patience: Duration) -> bool {
+        const LOOK: Duration = Duration::from_millis(20);
+        (0..patience.as_millis() / LOOK.as_millis()).any(|_| {
+            thread::sleep(LOOK);
+            matches!(self.child.try_wait(), Ok(Some(_)))
+        })
+    }
+}
+
 fn missing(shown: &str, error: &std::io::Error) -> Failure {
     let program = shown.split(' ').next().unwrap_or_default();
     Failure::new(format!("`{shown}`: {error}"), format!("install {program} and put it on PATH"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_what_ran() {
+        check(Run::new("false").args(["--now"]).done(), "`false --now` failed");
+        check(Run::new("sh").args(["-c", "echo why >&2; exit 3"]).text().map(|_| ()), "why");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named_with_its_fix() {
+        check(Run::new("daee-is-not-here").done(), "fix: install daee-is-not-here");
+    }
+
+    #[test]
+    fn whoever_watches_sees_every_line_even_of_a_run_that_failed() {
+        let mut lines = Vec::new();
+        let run = Run::new("sh").args(["-c", "echo one; echo two; exit 1"]);
+        check(run.watched(|line| lines.push(line.to_owned())).unwrap(), "failed");
+        assert_eq!(lines, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_background_process_is_asked_to_end_and_has_ended_when_its_value_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = folder.path().join("ended");
+        let script = "trap 'touch \"$0\"; exit' INT; echo ready; while :; do sleep 0.01; done";
+        let mut run = Run::new("sh").args(["-c", script]).args([&ended]).background().unwrap();
+        assert_eq!(run.line().unwrap(), "ready\n");
+        drop(run);
+        assert!(ended.is_file(), "it had time to clean up");
+    }
+
+    #[test]
+    fn a_background_process_that_ends_early_is_no_endless_wait() {
+        let mut run = Run::new("true").background().unwrap();
+        check(run.line().map(|_| ()), "ended before it was ready");
+    }
+
+    fn check(result: Result<(), Failure>, expected: &str) {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }
