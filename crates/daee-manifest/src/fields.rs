@@ -33,19 +33,10 @@ impl FromStr for AgentId {
         let (name, version) = text
             .split_once("@v")
             .ok_or_else(|| format!("{:?} has no version: write name@v1.2.3", cut(text)))?;
-        if name.len() > 128 {
-            return Err("the name is longer than 128 bytes".to_owned());
-        }
-        let label = |label: &str| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        };
-        if name.split('.').count() < 2 || !name.split('.').all(label) {
+        if !daee_policy::is_agent_name(name) {
             return Err(format!(
                 "{:?} is not a name: write two or more labels of a-z, 0-9 and inner hyphens, as in \
-                 talos.oracle.price-eth",
+                 talos.oracle.price-eth, 128 bytes at most",
                 cut(name)
             ));
         }
@@ -236,25 +227,10 @@ pub(crate) fn nearest(
     written: &str,
     known: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
+    let written = cut(written);
     known
-        .map(|known| (distance(written, known), known))
+        .map(|known| (strsim::damerau_levenshtein(&written, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
         .min()
         .map(|(_, known)| known)
-}
-
-/// Levenshtein distance; both sides are short.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(above + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
 }

@@ -39,7 +39,7 @@ const KEYS: [&str; 16] = [
 pub struct Listed {
     /// What is permitted.
     pub permission: Permission,
-    /// Where; 1 in a canonical body.
+    /// Where, counted from 1; 0 in a manifest that was read from its canonical body.
     pub line: u32,
 }
 
@@ -188,6 +188,7 @@ impl Checks {
     fn finish(mut self, artifact_hash: Option<&ArtifactHash>) -> Result<Manifest, Vec<Problem>> {
         let keys: Vec<Spot<String>> = self.top.iter().map(|(key, _)| key.clone()).collect();
         self.known_once(&keys, &KEYS, "");
+        let from_body = artifact_hash.is_some();
         let agent_id = self.required("agent_id", "DAEE-M010", |text| text.parse::<AgentId>());
         let description = self.optional("description", "DAEE-M011", |text| {
             let fits = text.len() <= DESCRIPTION_BYTES_MAX;
@@ -215,13 +216,15 @@ impl Checks {
             None => self.required("artifact_hash", "DAEE-M018", |text| {
                 let digits = text.strip_prefix("sha256:").unwrap_or(text);
                 digits.parse::<ArtifactHash>().map_err(|_| {
-                    "not a SHA-256 hash: write the 64 lower-case hex digits that `sha256sum` prints \
-                     for the .wasm file"
-                        .to_owned()
+                    let what = if text.contains("...") { "an abbreviated" } else { "not a SHA-256" };
+                    format!(
+                        "{what} hash: write the 64 lower-case hex digits that `sha256sum` prints for \
+                         the .wasm file"
+                    )
                 })
             }),
         };
-        let permissions = self.permissions();
+        let permissions = self.permissions(from_body);
         let run = self.optional("run", "DAEE-M020", |text| match text {
             "resident" => Ok(Run::Resident),
             "per-event" => Ok(Run::PerEvent),
@@ -368,7 +371,7 @@ impl Checks {
         (resources, storage)
     }
 
-    fn permissions(&mut self) -> Vec<Listed> {
+    fn permissions(&mut self, from_body: bool) -> Vec<Listed> {
         let mut listed: Vec<Listed> = Vec::new();
         for text in self.texts("permissions", "DAEE-M019") {
             match text.value.parse::<Permission>() {
@@ -377,7 +380,10 @@ impl Checks {
                     let message = format!("{permission} is in the list a second time");
                     self.wrong(text.place, "DAEE-M029", &message);
                 }
-                Ok(permission) => listed.push(Listed { permission, line: text.place.line }),
+                Ok(permission) => {
+                    let line = if from_body { 0 } else { text.place.line };
+                    listed.push(Listed { permission, line });
+                }
                 Err(error) => self.wrong(text.place, "DAEE-M019", &error.to_string()),
             }
         }

@@ -45,9 +45,7 @@ pub(crate) fn read_yaml(
     let found: Result<Found, _> = serde_saphyr::from_str_with_options(text, options());
     let root = found.map_err(|error| {
         let place = error.location().map_or(Place::START, place_of);
-        let message = error.to_string();
-        let first = message.lines().next().unwrap_or_default();
-        Problem::at(place, "DAEE-M002", format_args!("not the YAML of a manifest: {first}"))
+        Problem::at(place, "DAEE-M002", refusal(&error))
     })?;
     let root = root.settle(text, &mut see);
     match root.value {
@@ -121,14 +119,42 @@ impl Serialize for ByUtf16<'_> {
     }
 }
 
+const NODES_MAX: usize = 2_000;
+const DEPTH_MAX: usize = 8;
+
+/// Why the reader stopped, in our words where the rule is ours.
+fn refusal(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::{Error, budget::BudgetBreach};
+    match error.without_snippet() {
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
+                "anchors and aliases are not allowed: write the value again".to_owned()
+            }
+            BudgetBreach::Depth { .. } => format!("nested more than {DEPTH_MAX} deep"),
+            BudgetBreach::Nodes { .. } => format!("more than {NODES_MAX} keys and values"),
+            other => format!("too large: {other:?}"),
+        },
+        Error::UnknownAnchor { .. } => "anchors and aliases are not allowed".to_owned(),
+        Error::MergeKeyNotAllowed { .. } => "merge keys are not allowed".to_owned(),
+        Error::MultipleDocuments { .. } => "a manifest is one document".to_owned(),
+        other => {
+            let said = other.to_string();
+            let said = said.lines().next().unwrap_or_default();
+            // The place is told beside the message.
+            let said = said.split(" at line ").next().unwrap_or_default();
+            format!("not the YAML of a manifest: {said}")
+        }
+    }
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_anchors: 0,
             max_aliases: 0,
-            max_nodes: 2_000,
-            max_depth: 8,
-            flow_nesting_limit: 8,
+            max_nodes: NODES_MAX,
+            max_depth: DEPTH_MAX,
+            flow_nesting_limit: DEPTH_MAX + 1,
             max_documents: 1,
         },
         // All of them are shown to us, so that each is named with its place.
@@ -136,6 +162,8 @@ fn options() -> serde_saphyr::Options {
         merge_keys: serde_saphyr::MergeKeyPolicy::Error,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
         ignore_binary_tag_for_string: true,
+        // They would count against a budget, and a manifest may explain itself at length.
+        emit_comments: false,
         with_snippet: false,
     }
 }

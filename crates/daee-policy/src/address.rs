@@ -10,6 +10,10 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
+    // Public by the registries, but inside Azure it is the platform's own metadata server.
+    if address == Ipv4Addr::new(168, 63, 129, 16) {
+        return false;
+    }
     let [a, b, c, _] = address.octets();
     let special = matches!(
         (a, b, c),
@@ -64,6 +68,7 @@ mod tests {
             "127.0.0.1",
             "127.8.8.8",
             "169.254.169.254",
+            "168.63.129.16",
             "172.16.0.1",
             "172.31.255.255",
             "192.0.0.8",

@@ -1,4 +1,7 @@
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use daee_types::{Coded, Fault};
 use url::{Host, Url};
@@ -11,6 +14,25 @@ pub struct Policy {
     permissions: Vec<(Permission, u32)>,
 }
 
+/// A permission and where the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// As the manifest writes it.
+    pub permission: String,
+    /// Counted from 1; 0 where it is not known, as for who reads the canonical body.
+    pub number: u32,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.permission)?;
+        match self.number {
+            0 => Ok(()),
+            number => write!(f, " (line {number} of agent.yaml)"),
+        }
+    }
+}
+
 /// Why an agent may not do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -20,30 +42,27 @@ pub enum Denial {
         /// The line that would allow it.
         needs: String,
     },
-    /// A line allows the name, but it leads where no agent may go.
+    /// A permission allows the name, but it leads where no agent may go.
     #[error(
-        "{host} is permitted by line {line} of agent.yaml, but resolves to {address}, which is not a \
-         public address"
+        "{host} is permitted by {by}, but resolves to {address}, which is not a public address"
     )]
     NotPublic {
         /// The name.
         host: String,
         /// Where it led.
         address: IpAddr,
-        /// The manifest's line, 0 if unknown.
-        line: u32,
+        /// The permission that names it.
+        by: Line,
     },
-    /// A line allows the name, but it leads to this node.
-    #[error(
-        "{host} is permitted by line {line} of agent.yaml, but resolves to this node ({address})"
-    )]
+    /// A permission allows the name, but it leads to this node.
+    #[error("{host} is permitted by {by}, but resolves to this node ({address})")]
     OwnAddress {
         /// The name.
         host: String,
         /// Where it led.
         address: IpAddr,
-        /// The manifest's line, 0 if unknown.
-        line: u32,
+        /// The permission that names it.
+        by: Line,
     },
     /// The name resolved to nothing.
     #[error("{0} does not resolve to any address")]
@@ -99,6 +118,10 @@ impl Policy {
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong("it holds spaces or control characters"));
         }
+        // It reads a backslash as a slash; other readers take it for part of a user name or host.
+        if text.contains('\\') {
+            return Err(wrong("it holds a backslash"));
+        }
         let url = Url::parse(text).map_err(|_| wrong("it is not a URL"))?;
         if url.scheme() != "https" {
             return Err(wrong("only https is spoken"));
@@ -107,22 +130,28 @@ impl Policy {
             return Err(wrong("it holds a user name or password: send a header instead"));
         }
         let host = match url.host() {
-            Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
+            Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
             Some(_) => return Err(wrong("its host is an address: a name is needed")),
             None => return Err(wrong("it has no host")),
         };
         let port = url.port().unwrap_or(443);
-        let line = self.permissions.iter().find_map(|(permission, line)| match permission {
-            Permission::NetworkOutbound { host: pattern, port: open } => {
-                (pattern.matches(&host) && *open == port).then_some(*line)
+        let by = self.permissions.iter().find_map(|(permission, line)| match permission {
+            Permission::NetworkOutbound { host: pattern, port: open }
+                if pattern.matches(&host) && *open == port =>
+            {
+                Some(Line { permission: permission.to_string(), number: *line })
             }
             _ => None,
         });
-        let Some(line) = line else {
+        let Some(by) = by else {
             let suffix = if port == 443 { String::new() } else { format!(":{port}") };
-            return Err(Denial::NotListed { needs: format!("network_outbound:{host}{suffix}") });
+            let needs = format!("network_outbound:{host}{suffix}");
+            return Err(match needs.parse::<Permission>() {
+                Ok(_) => Denial::NotListed { needs },
+                Err(_) => wrong("its host is not a name that a permission can list"),
+            });
         };
-        Ok(Permit { url, host, port, line })
+        Ok(Permit { url, host, port, by })
     }
 
     /// Whether `ipfs.read` is permitted.
@@ -149,7 +178,7 @@ pub struct Permit {
     url: Url,
     host: String,
     port: u16,
-    line: u32,
+    by: Line,
 }
 
 impl Permit {
@@ -174,16 +203,16 @@ impl Permit {
     /// Judges every address the host resolved to. One bad address spoils the name: a resolver that
     /// mixes public and private answers is an attack or a mistake.
     pub fn judge(&self, resolved: &[IpAddr], own: &[IpAddr]) -> Result<Grant, Denial> {
-        let (host, line) = (self.host.clone(), self.line);
+        let (host, by) = (self.host.clone(), self.by.clone());
         if resolved.is_empty() {
             return Err(Denial::NoAddress(host));
         }
         for address in resolved {
             if !is_public(*address) {
-                return Err(Denial::NotPublic { host, address: *address, line });
+                return Err(Denial::NotPublic { host, address: *address, by });
             }
             if own.contains(address) {
-                return Err(Denial::OwnAddress { host, address: *address, line });
+                return Err(Denial::OwnAddress { host, address: *address, by });
             }
         }
         let addresses = resolved.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect();
@@ -294,11 +323,101 @@ mod tests {
             "https://2130706433/",
             "https://0x7f.1/",
             "https://[::1]/",
+            "https://127.0.0.1./",
+            "https://1.1.1.1/",
+            "https://localhost/",
+            "https://metadata/",
+            "https://_dmarc.example.net/",
+            "https://api.coingecko.com../",
+            "https://evil.net\\@api.coingecko.com/",
+            "https:\\\\api.coingecko.com/",
+            "https:///",
+            "data:text/plain,x",
+            "file:///etc/passwd",
             "//api.coingecko.com/",
             "api.coingecko.com",
             "",
         ] {
             check(url, "1.1.1.1", Err("DAEE-P005"));
+        }
+    }
+
+    #[test]
+    fn names_are_compared_as_they_are_dialled() {
+        for url in [
+            "https://API.COINGECKO.COM/",
+            "https://api%2ecoingecko.com/",
+            "https://\u{ff41}pi.coingecko\u{3002}com/",
+            "https://@api.coingecko.com/",
+            "https:api.coingecko.com/",
+        ] {
+            assert_eq!(policy().url(url).unwrap().host(), "api.coingecko.com", "{url}");
+        }
+        let cyrillic = policy().url("https://api.c\u{43e}ingecko.com/").unwrap_err();
+        assert_eq!(cyrillic.needs(), Some("network_outbound:api.xn--cingecko-nbh.com"));
+    }
+
+    #[test]
+    fn the_request_line_holds_path_and_query_and_no_more() {
+        let target = |url: &str| policy().url(url).unwrap().target();
+        assert_eq!(target("https://api.coingecko.com"), "/");
+        assert_eq!(target("https://api.coingecko.com/a/../b?c=d&e#f"), "/b?c=d&e");
+        assert_eq!(target("https://api.coingecko.com/\u{e4}?\u{e4}"), "/%C3%A4?%C3%A4");
+    }
+
+    #[test]
+    fn an_address_is_denied_with_the_line_that_permits_its_name() {
+        let denied = |number| {
+            let line = "network_outbound:api.example.org".parse().unwrap();
+            let permit = Policy::new(vec![(line, number)]).url("https://api.example.org").unwrap();
+            permit.judge(&["10.0.0.7".parse().unwrap()], &[]).unwrap_err().to_string()
+        };
+        let by = "api.example.org is permitted by \"network_outbound:api.example.org\"";
+        let but = "but resolves to 10.0.0.7, which is not a public address";
+        assert_eq!(denied(14), format!("{by} (line 14 of agent.yaml), {but}"));
+        assert_eq!(denied(0), format!("{by}, {but}"));
+    }
+
+    #[test]
+    fn an_address_permission_opens_no_name_and_no_address() {
+        let line = "network_outbound_ip:1.1.1.0/24:443".parse().unwrap();
+        let policy = Policy::new(vec![(line, 1)]);
+        assert_eq!(policy.url("https://1.1.1.1/").unwrap_err().code(), "DAEE-P005");
+        assert_eq!(policy.url("https://one.one.one.one/").unwrap_err().code(), "DAEE-P001");
+    }
+
+    #[test]
+    fn nothing_listed_means_nothing_allowed() {
+        let none = Policy::default();
+        assert_eq!(none.url("https://example.org/").unwrap_err().code(), "DAEE-P001");
+        assert_eq!(none.read_ipfs().unwrap_err().code(), "DAEE-P001");
+        assert_eq!(none.publish().unwrap_err().code(), "DAEE-P001");
+    }
+
+    #[test]
+    fn a_mapping_replaces_the_address_and_not_the_name() {
+        let permit = policy().url("https://api.coingecko.com/").unwrap();
+        let grant = permit.mapped("127.0.0.1:4443".parse().unwrap());
+        assert_eq!(grant.host(), "api.coingecko.com");
+        assert_eq!(grant.addresses(), ["127.0.0.1:4443".parse().unwrap()]);
+    }
+
+    proptest::proptest! {
+        /// However a URL is bent, what is dialled is a listed name.
+        #[test]
+        fn no_url_leads_to_a_host_that_is_not_listed(before in "[ -~]{0,12}", after in "[ -~]{0,12}") {
+            let url = format!("https://{before}api.coingecko.com{after}");
+            if let Ok(permit) = policy().url(&url) {
+                let listed = permit.host() == "api.coingecko.com";
+                let below = permit.host().ends_with(".example.org");
+                proptest::prop_assert!(listed || below, "{url} leads to {}", permit.host());
+                proptest::prop_assert_eq!(permit.port(), 443);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_judge_panic(url in "\\PC{0,60}") {
+            let _ = policy().url(&url).map(|permit| permit.judge(&[], &[]));
         }
     }
 

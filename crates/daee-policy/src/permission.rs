@@ -1,4 +1,8 @@
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// One entry of the manifest's `permissions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +16,8 @@ pub enum Permission {
     },
     /// `network_outbound_ip:CIDR:PORT`: an address, which also needs the operator's consent.
     NetworkOutboundIp {
-        /// The network, as written.
-        cidr: String,
+        /// The network.
+        cidr: Cidr,
         /// The port.
         port: u16,
     },
@@ -54,6 +58,50 @@ impl fmt::Display for HostPattern {
     }
 }
 
+/// A network of IP addresses, as `203.0.113.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    first: IpAddr,
+    bits: u8,
+}
+
+impl Cidr {
+    /// Whether an address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && self.first_of(address) == self.first
+    }
+
+    fn first_of(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.bits)
+    }
+}
+
+/// Whether a text names an agent: two or more labels of a-z, 0-9 and inner hyphens, 128 bytes at most.
+pub fn is_agent_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    text.len() <= 128 && text.contains('.') && text.split('.').all(label)
+}
+
 /// Why a permission is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PermissionError {
@@ -83,8 +131,16 @@ pub enum PermissionError {
     #[error("{0:?} is not a port: write a number from 1 to 65535")]
     Port(String),
     /// Not an IP network.
-    #[error("{0:?} is not CIDR:PORT, as in 203.0.113.0/24:443")]
-    Cidr(String),
+    #[error("{text:?} is not CIDR:PORT as in 203.0.113.0/24:443: {why}")]
+    Cidr {
+        /// As written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Not the name of an agent.
+    #[error("{0:?} is not an agent's name: write it as in talos.oracle.price-eth, without version")]
+    Agent(String),
     /// Not a whole number of TALOS.
     #[error("{0:?} is not a whole number of TALOS")]
     Amount(String),
@@ -126,13 +182,11 @@ impl FromStr for Permission {
             "read_ipfs" => plain("read_ipfs", Permission::ReadIpfs),
             "write_ipfs" => plain("write_ipfs", Permission::WriteIpfs),
             "publish_to_chain" => plain("publish_to_chain", Permission::PublishToChain),
-            "a2a_call" => {
-                Ok(Permission::CallAgent(value_of("a2a_call", "a2a_call:AGENT")?.to_owned()))
-            }
-            "manage" => Ok(Permission::Manage(value_of("manage", "manage:AGENT")?.to_owned())),
+            "a2a_call" => agent(value_of("a2a_call", "a2a_call:AGENT")?).map(Permission::CallAgent),
+            "manage" => agent(value_of("manage", "manage:AGENT")?).map(Permission::Manage),
             "deploy" => {
                 let value = value_of("deploy", "deploy:MAX_TALOS")?;
-                let amount = value.parse().map_err(|_| PermissionError::Amount(cut(value)))?;
+                let amount = canonical(value).ok_or_else(|| PermissionError::Amount(cut(value)))?;
                 Ok(Permission::Deploy(amount))
             }
             _ => Err(PermissionError::Unknown { found: cut(text), near: nearest(name) }),
@@ -167,22 +221,33 @@ fn outbound(value: &str) -> Result<Permission, PermissionError> {
 }
 
 fn outbound_ip(value: &str) -> Result<Permission, PermissionError> {
-    let wrong = || PermissionError::Cidr(cut(value));
-    let (cidr, port) = value.rsplit_once(':').ok_or_else(wrong)?;
-    let (address, bits) = cidr.rsplit_once('/').ok_or_else(wrong)?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
-    let bits: u8 = bits.parse().map_err(|_| wrong())?;
-    if bits > if address.is_ipv4() { 32 } else { 128 } {
-        return Err(wrong());
+    let wrong = |why| PermissionError::Cidr { text: cut(value), why };
+    let (network, port) = value.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
+    let (address, bits) =
+        network.rsplit_once('/').ok_or_else(|| wrong("write one address as ADDRESS/32"))?;
+    let first: IpAddr = address.parse().map_err(|_| wrong("the address is none"))?;
+    let bits = canonical::<u8>(bits)
+        .filter(|bits| *bits <= if first.is_ipv4() { 32 } else { 128 })
+        .ok_or_else(|| wrong("the number of bits is none"))?;
+    let cidr = Cidr { first, bits };
+    if cidr.first_of(first) != first {
+        return Err(wrong("the address is not the first of its network"));
     }
-    Ok(Permission::NetworkOutboundIp { cidr: cidr.to_owned(), port: port_of(port)? })
+    Ok(Permission::NetworkOutboundIp { cidr, port: port_of(port)? })
 }
 
 fn port_of(text: &str) -> Result<u16, PermissionError> {
-    let canonical = !text.starts_with(['+', '0']);
-    let port = text.parse().ok().filter(|port| canonical && *port > 0);
-    port.ok_or_else(|| PermissionError::Port(cut(text)))
+    canonical(text).filter(|port| *port > 0).ok_or_else(|| PermissionError::Port(cut(text)))
+}
+
+/// A number in the one way to write it: no sign, no zeros in front.
+fn canonical<T: FromStr>(text: &str) -> Option<T> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
+}
+
+fn agent(text: &str) -> Result<String, PermissionError> {
+    is_agent_name(text).then(|| text.to_owned()).ok_or_else(|| PermissionError::Agent(cut(text)))
 }
 
 fn pattern(text: &str) -> Result<HostPattern, PermissionError> {
@@ -236,12 +301,9 @@ fn did_you_mean(near: &Option<&'static str>) -> String {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let distance = |known: &str| {
-        let common = known.chars().filter(|c| name.contains(*c)).count();
-        known.len().max(name.len()) - common.min(name.len())
-    };
-    let best = NAMES.into_iter().min_by_key(|known| distance(known))?;
-    (distance(best) <= best.len() / 3).then_some(best)
+    let distance = |known: &&str| strsim::damerau_levenshtein(&cut(name), known);
+    let best = NAMES.into_iter().min_by_key(distance)?;
+    (distance(&best) <= best.len() / 3).then_some(best)
 }
 
 fn cut(text: &str) -> String {
@@ -265,6 +327,9 @@ mod tests {
             "network_outbound:api.example.org:8443",
             "network_outbound:*.example.co.uk",
             "network_outbound_ip:203.0.113.0/24:443",
+            "network_outbound_ip:0.0.0.0/0:443",
+            "network_outbound_ip:2001:db8::/32:443",
+            "network_outbound_ip:2001:db8::1/128:443",
             "write_ipfs",
             "a2a_call:talos.oracle.price-eth",
             "deploy:50",
@@ -306,6 +371,26 @@ mod tests {
             "network_outbound:ex\u{430}mple.org",
             "network_outbound_ip:10.0.0.0/33:1",
             "network_outbound_ip:10.0.0.1:1",
+            "network_outbound_ip:10.0.0.1/8:1",
+            "network_outbound_ip:10.0.0.0/08:1",
+            "network_outbound_ip:10.0.0.0/8",
+            "network_outbound_ip:[2001:db8::]/32:443",
+            "network_outbound_ip:example.org/8:443",
+            "network_outbound:*.s3.amazonaws.com",
+            "network_outbound:*.*.example.org",
+            "network_outbound:example.org:",
+            "network_outbound:example.org:0443",
+            "network_outbound:example.org:443:443",
+            "network_outbound:user@example.org",
+            "network_outbound:ex_ample.org",
+            "NETWORK_OUTBOUND:example.org",
+            "a2a_call:",
+            "a2a_call:price",
+            "a2a_call:talos.oracle.price-eth@v1.2.0",
+            "manage:*",
+            "deploy:+5",
+            "deploy:05",
+            "deploy:1.5",
             "read_ipfs:all",
             "deploy:-1",
             "deploy:lots",
@@ -316,8 +401,43 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_named() {
-        let error = "network_outbund:example.org".parse::<Permission>().unwrap_err();
-        assert!(error.to_string().ends_with("did you mean network_outbound?"), "{error}");
+        let said = |text: &str| text.parse::<Permission>().unwrap_err().to_string();
+        assert!(said("network_outbund:a.org").ends_with("did you mean network_outbound?"));
+        assert!(said("raed_ipfs").ends_with("did you mean read_ipfs?"));
+        assert_eq!(said("files"), "unknown permission \"files\"");
+        assert!(said(&"x".repeat(60_000)).len() < 200);
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let held = |permission: &str, address: &str| {
+            let Ok(Permission::NetworkOutboundIp { cidr, .. }) = permission.parse() else {
+                panic!("{permission} is an address permission")
+            };
+            cidr.contains(address.parse().unwrap())
+        };
+        assert!(held("network_outbound_ip:203.0.113.0/24:443", "203.0.113.255"));
+        assert!(!held("network_outbound_ip:203.0.113.0/24:443", "203.0.114.0"));
+        assert!(!held("network_outbound_ip:203.0.113.0/24:443", "::ffff:203.0.113.1"));
+        assert!(held("network_outbound_ip:0.0.0.0/0:443", "8.8.8.8"));
+        assert!(!held("network_outbound_ip:0.0.0.0/0:443", "2606:4700::1"));
+        assert!(held("network_outbound_ip:2001:db8::/32:443", "2001:db8:ffff::1"));
+        assert!(!held("network_outbound_ip:2001:db8::1/128:443", "2001:db8::2"));
+    }
+
+    proptest::proptest! {
+        /// A permission has one spelling, or two where the port is the usual one.
+        #[test]
+        fn what_parses_is_written_back_as_it_was(
+            text in "(network_outbound|network_outbound_ip|deploy|manage|read_ipfs)(:[a-z0-9.*:/-]{0,20})?"
+        ) {
+            if let Ok(permission) = text.parse::<Permission>() {
+                let written = permission.to_string();
+                let same = written == text || format!("{written}:443") == text;
+                proptest::prop_assert!(same || text.contains("_ip:"), "{text} becomes {written}");
+                proptest::prop_assert_eq!(written.parse::<Permission>(), Ok(permission));
+            }
+        }
     }
 
     #[test]

@@ -54,7 +54,37 @@ fn the_manifest_of_tip_0042_is_a_manifest_once_its_ellipsis_is_a_hash() {
     assert_eq!(manifest.compliance(), ["TIP-3", "TIP-7"]);
     assert_eq!(manifest.permissions().len(), 3);
     assert_eq!(manifest.permissions()[0].line, 14);
+}
+
+#[test]
+fn the_ellipsis_of_tip_0042_is_refused_with_what_to_write() {
     check(TIP, &["12:16 DAEE-M018"]);
+    let said = Manifest::read(TIP.as_bytes()).unwrap_err().remove(0).message;
+    assert!(said.starts_with("an abbreviated hash: write the 64 lower-case hex digits"), "{said}");
+}
+
+#[test]
+fn a_manifest_may_explain_itself_at_length() {
+    let comments = "# why\n".repeat(500);
+    let yaml = tip()
+        .replace("resources:\n", &format!("resources:\n{comments}"))
+        .replace("permissions:\n", &format!("permissions:\n{comments}"));
+    check(&format!("{comments}---\n{comments}{yaml}{comments}"), &[]);
+    check(&yaml.replace('\n', "\r\n"), &[]);
+}
+
+#[test]
+fn a_refusal_is_told_in_the_words_of_the_rule() {
+    for (line, words) in [
+        ("env: &a {}", "anchors and aliases are not allowed: write the value again"),
+        ("env: *a", "anchors and aliases are not allowed"),
+        ("env: {<<: {}}", "merge keys are not allowed"),
+        ("args: [[[[[[[[[]]]]]]]]]", "nested more than 8 deep"),
+        (&format!("args: [{}]", "a,".repeat(2_000)), "more than 2000 keys and values"),
+    ] {
+        let problems = Manifest::read(with(line).as_bytes()).unwrap_err();
+        assert_eq!((problems[0].line, problems[0].message.as_str()), (17, words), "{line}");
+    }
 }
 
 #[test]
@@ -72,6 +102,7 @@ fn the_canonical_body_is_pinned() {
     let body = manifest.canonical_body().as_bytes();
     let node = Manifest::from_body(body, manifest.artifact_hash()).unwrap();
     assert_eq!(node.manifest_hash(), manifest.manifest_hash());
+    assert_eq!(node.permissions()[0].line, 0, "nobody has written this line");
     let other = ArtifactHash::of(b"other");
     assert_ne!(
         Manifest::from_body(body, &other).unwrap().manifest_hash(),
