@@ -86,7 +86,12 @@ impl Manifest {
             return Err(not_canonical());
         }
         let top = raw::read_json(bytes).ok_or_else(not_canonical)?;
-        let manifest = Checks { top, problems: Vec::new() }.finish(Some(artifact_hash))?;
+        let mut problems = Vec::new();
+        raw::each_text(&top, &mut |text| {
+            let hidden = scan::hidden(text);
+            problems.extend(hidden.map(|said| Problem::at(Place::START, "DAEE-M001", said)));
+        });
+        let manifest = Checks { top, problems }.finish(Some(artifact_hash))?;
         if manifest.canonical_body.as_bytes() == bytes {
             Ok(manifest)
         } else {

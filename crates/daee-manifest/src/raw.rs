@@ -35,6 +35,8 @@ pub(crate) struct Written<'a> {
     pub tagged: bool,
     /// A scalar that the YAML rules themselves take for something else than text.
     pub resolved: bool,
+    /// It ends with the file, and the file with no line break.
+    pub cut_off: bool,
 }
 
 /// Reads YAML that has passed the scan. `see` is shown every key and every node.
@@ -73,6 +75,21 @@ pub(crate) fn read_json(bytes: &[u8]) -> Option<Pairs> {
     match node(serde_json::from_slice(bytes).ok()?)?.value {
         Node::Map(pairs) => Some(pairs),
         _ => None,
+    }
+}
+
+/// Shows every key and every text.
+pub(crate) fn each_text(pairs: &Pairs, see: &mut impl FnMut(&str)) {
+    fn each(node: &Node, see: &mut impl FnMut(&str)) {
+        match node {
+            Node::Text(text) => see(text),
+            Node::List(all) => all.iter().for_each(|spot| each(&spot.value, see)),
+            Node::Map(pairs) => each_text(pairs, see),
+        }
+    }
+    for (key, spot) in pairs {
+        see(&key.value);
+        each(&spot.value, see);
     }
 }
 
@@ -199,7 +216,8 @@ impl Found {
         let source = text.get(from..to).unwrap_or_default();
         let place = place_of(self.location);
         let resolved = matches!(self.node, FoundNode::Resolved);
-        let written = Written { source, tagged: self.tagged, resolved };
+        let cut_off = to == text.len() && !text.ends_with('\n');
+        let written = Written { source, tagged: self.tagged, resolved, cut_off };
         let value = match self.node {
             FoundNode::Text(value) => {
                 see(place, written, Some(&value));

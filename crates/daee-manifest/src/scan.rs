@@ -58,14 +58,17 @@ pub(crate) fn written(place: Place, written: &Written<'_>, value: Option<&str>) 
         return wrong("tags are not allowed: every value is text".to_owned());
     }
     let value = value?;
-    if let Some((c, name)) =
-        value.chars().find_map(|c| Some((c, forbidden(c)?))).filter(|(c, _)| *c != '\n')
-    {
-        let message = format!("U+{:04X} ({name}) is not allowed, escaped or not", c as u32);
+    if let Some(message) = hidden(value) {
         return Some(Problem::at(place, "DAEE-M001", message));
     }
     if written.source.is_empty() && value.is_empty() {
         return wrong("there is no value here: write \"\" for an empty text".to_owned());
+    }
+    // Only a block's text can end in a line break that is not there.
+    if written.cut_off && value.ends_with('\n') {
+        return wrong(
+            "end the file with a line break: readers differ on a block without".to_owned(),
+        );
     }
     let plain = !written.source.starts_with(['"', '\'', '|', '>']);
     if written.resolved || plain && ambiguous(value) {
@@ -75,6 +78,12 @@ pub(crate) fn written(place: Place, written: &Written<'_>, value: Option<&str>) 
         ));
     }
     None
+}
+
+/// What a text holds that nobody sees, by an escape or from JSON.
+pub(crate) fn hidden(value: &str) -> Option<String> {
+    let found = value.chars().filter(|c| *c != '\n').find_map(|c| Some((c, forbidden(c)?)));
+    found.map(|(c, name)| format!("U+{:04X} ({name}) is not allowed, escaped or not", c as u32))
 }
 
 /// Plain scalars that some YAML resolves to null, a boolean, a number, a date or a merge.
@@ -101,7 +110,9 @@ fn ambiguous(value: &str) -> bool {
     // Decimal, octal, float, sexagesimal, date and time, of any YAML version.
     let number = unsigned.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit())
         && all(unsigned, |c| c.is_ascii_digit() || ".,:+-etz ".contains(c));
-    word || radix || number || matches!(unsigned, ".nan" | ".inf")
+    // Some readers see a key where `?` or `:` stands before text without a space.
+    let keyed = value.starts_with(['?', ':']);
+    keyed || word || radix || number || matches!(unsigned, ".nan" | ".inf")
 }
 
 fn forbidden(c: char) -> Option<&'static str> {
@@ -153,6 +164,8 @@ mod tests {
             "=",
             "<<",
             "007",
+            "?a",
+            ":a",
         ] {
             assert!(ambiguous(value), "{value}");
         }
