@@ -503,4 +503,29 @@ mod tests {
         (0..256).for_each(|_| reader.update(&block));
         assert_eq!(reader.finish(None).unwrap().style, RunStyle::Reactor);
     }
+
+    proptest::proptest! {
+        /// Bent modules are judged and not trusted: no panic, and one judgement however they come.
+        #[test]
+        fn bent_modules_are_judged_alike_in_pieces_and_whole(
+            bends in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), proptest::prelude::any::<u8>()),
+                0..4,
+            ),
+            custom in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            piece in 1usize..50,
+        ) {
+            let mut bytes = wat::parse_str(REACTOR).unwrap();
+            bytes.extend([0, custom.len() as u8]);
+            bytes.extend(custom);
+            for (at, to) in bends {
+                let at = at.index(bytes.len());
+                bytes[at] = to;
+            }
+            let mut reader = ModuleReader::new();
+            bytes.chunks(piece).for_each(|piece| reader.update(piece));
+            let whole = judge(&bytes, None).map_err(|all| all[0].code());
+            proptest::prop_assert_eq!(reader.finish(None).map_err(|all| all[0].code()), whole);
+        }
+    }
 }
