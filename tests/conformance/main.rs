@@ -25,6 +25,7 @@ const LETTERS: &[(&str, char)] = &[
     ("crates/daee-http", 'H'),
     ("crates/daee-store", 'D'),
     ("crates/daee-host", 'N'),
+    ("crates/daee-client", 'U'),
 ];
 
 #[test]

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, Place)] = &[
     ("daee-signer", Place::Layer(2)),
     ("daee-devnet", Place::Layer(2)),
     ("daee-host", Place::Layer(3)),
+    ("daee-client", Place::Layer(3)),
     ("daee-testkit", Place::Layer(3)),
     ("daee-verify", Place::Layer(4)),
     ("daee-deploy", Place::Layer(4)),
