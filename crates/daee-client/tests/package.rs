@@ -1,0 +1,200 @@
+//! What can be wrong with a folder before anything is published or paid for.
+
+use std::{fs, path::PathBuf};
+
+use daee_artifact::Cid;
+use daee_client::{Finding, Package, PackageError};
+use daee_types::ArtifactHash;
+use tempfile::TempDir;
+
+const MANIFEST: &str = r#"# an oracle
+agent_id: "talos.oracle.price-eth@v1.2.0"
+resources:
+  cpu: "0.25"      # a quarter
+  memory: "256MiB"
+entry_point: "oracle.wasm"
+artifact_hash: "HASH"  # of the release build
+permissions:
+  - "read_ipfs"
+"#;
+
+const REACTOR: &str = r#"(module
+    (import "daee" "call" (func (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "daee_turn") (result i32) (i32.const 0)))"#;
+
+/// A folder with a module and a manifest, whose `HASH` is the module's.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(yaml: &str, module: &[u8]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let yaml = yaml.replace("HASH", &ArtifactHash::of(module).to_string());
+        fs::write(folder.path("agent.yaml"), yaml).unwrap();
+        fs::write(folder.path("oracle.wasm"), module).unwrap();
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn yaml(&self) -> String {
+        fs::read_to_string(self.path("agent.yaml")).unwrap()
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        match Package::read(self.0.path()) {
+            Ok(_) => Vec::new(),
+            Err(PackageError::Wrong { findings, .. }) => findings,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// `line rule` of every finding.
+    fn check(&self, expected: &[&str]) {
+        let shown = |finding: &Finding| match finding.line {
+            Some(line) => format!("{line} {}", finding.rule),
+            None => finding.rule.to_owned(),
+        };
+        let found = self.findings();
+        let rules: Vec<String> = found.iter().map(shown).collect();
+        assert_eq!(rules, expected, "{found:#?}");
+    }
+}
+
+fn reactor() -> Vec<u8> {
+    wat::parse_str(REACTOR).unwrap()
+}
+
+#[test]
+fn a_whole_package_is_read_from_its_folder_its_manifest_or_its_file() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    let packed = Package::pack(folder.0.path(), None).unwrap();
+    assert!(!packed.filled);
+    assert_eq!(packed.file, folder.path("oracle.car"));
+    for path in [folder.0.path().to_owned(), folder.path("agent.yaml"), packed.file] {
+        let package = Package::read(&path).unwrap();
+        assert_eq!(package.artifact().bytes(), reactor());
+        assert_eq!(package.cids()[0], Cid::of(&reactor()));
+        assert_eq!(package.car(), packed.package.car());
+        assert_eq!(package.artifact_bytes() as usize, reactor().len());
+    }
+}
+
+#[test]
+fn another_module_than_the_manifest_names_is_named_with_both_hashes_and_the_fix() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    let other = wat::parse_str(REACTOR.replace("i32.const 0", "i32.const 1")).unwrap();
+    fs::write(folder.path("oracle.wasm"), &other).unwrap();
+    folder.check(&["7 DAEE-A001"]);
+    let message = &folder.findings()[0].message;
+    for part in [
+        ArtifactHash::of(&other).to_string().as_str(),
+        ArtifactHash::of(&reactor()).to_string().as_str(),
+        "`daee-deploy pack ",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn packing_writes_the_hash_and_nothing_else() {
+    let module = reactor();
+    let hash = ArtifactHash::of(&module).to_string();
+    for before in ["...", "", &"0".repeat(64)] {
+        let folder = Folder::new(&MANIFEST.replace("HASH", before), &module);
+        let packed = Package::pack(folder.0.path(), None).unwrap();
+        assert!(packed.filled, "{before}");
+        assert_eq!(folder.yaml(), MANIFEST.replace("HASH", &hash), "{before}");
+        assert_eq!(packed.package.yaml(), folder.yaml().as_bytes());
+        assert!(!Package::pack(folder.0.path(), None).unwrap().filled, "once is enough");
+    }
+}
+
+#[test]
+fn packing_writes_nothing_while_something_is_wrong() {
+    let yaml = MANIFEST.replace("HASH", "").replace("0.25", "a lot");
+    let folder = Folder::new(&yaml, &reactor());
+    let error = Package::pack(folder.0.path(), None).unwrap_err();
+    assert!(error.to_string().contains("agent.yaml:4:8: "), "{error}");
+    assert_eq!(folder.yaml(), yaml);
+    assert!(!folder.path("oracle.car").exists());
+
+    let component = Folder::new(MANIFEST, b"\0asm\x0d\0\x01\0");
+    assert!(Package::pack(component.0.path(), None).is_err());
+    assert!(!component.path("oracle.car").exists());
+}
+
+#[test]
+fn a_hash_that_cannot_be_written_in_place_is_left_to_the_author() {
+    let yaml = MANIFEST.replace("\"HASH\"", ">-\n  abc");
+    let folder = Folder::new(&yaml, &reactor());
+    let error = Package::pack(folder.0.path(), None).unwrap_err();
+    assert!(matches!(error, PackageError::NoPlace(_) | PackageError::Wrong { .. }), "{error}");
+    assert_eq!(folder.yaml(), yaml);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let hungry = REACTOR.replace("\"memory\") 1", "\"memory\") 4097");
+    let yaml = MANIFEST.replace("HASH", "a1b2c3...");
+    let folder = Folder::new(&yaml, &wat::parse_str(hungry).unwrap());
+    folder.check(&["5 DAEE-U006", "7 DAEE-M018"]);
+    assert!(folder.findings()[1].message.contains("`daee-deploy pack`"));
+}
+
+#[test]
+fn what_is_no_core_module_is_refused_with_the_fix() {
+    let component = Folder::new(MANIFEST, b"\0asm\x0d\0\x01\0");
+    component.check(&["6 DAEE-A021"]);
+    assert!(component.findings()[0].message.contains("wasm32-wasip1"));
+    Folder::new(MANIFEST, b"#!/bin/sh").check(&["6 DAEE-A020"]);
+    let command =
+        wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))");
+    Folder::new(MANIFEST, &command.unwrap()).check(&["6 DAEE-A026"]);
+}
+
+#[test]
+fn a_module_over_one_block_cannot_be_packed() {
+    let filler = "x".repeat(1 << 20);
+    let large = REACTOR.replace("(memory", &format!("(@custom \"filler\" \"{filler}\") (memory"));
+    Folder::new(MANIFEST, &wat::parse_str(large).unwrap()).check(&["DAEE-A013"]);
+}
+
+#[test]
+fn a_missing_module_is_named() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    fs::remove_file(folder.path("oracle.wasm")).unwrap();
+    folder.check(&["6 DAEE-U001"]);
+    let error = Package::read(&folder.path("nothing.yaml")).unwrap_err();
+    assert!(matches!(error, PackageError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("nothing.yaml cannot be read"), "{error}");
+}
+
+#[test]
+fn a_package_file_is_not_believed() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    let file = Package::pack(folder.0.path(), None).unwrap().file;
+    let good = fs::read(&file).unwrap();
+    let check = |bytes: &[u8], rule: &str| {
+        let error = Package::from_car(&file, bytes).unwrap_err();
+        let PackageError::Wrong { findings, .. } = &error else { panic!("{error}") };
+        assert_eq!(findings[0].rule, rule, "{error}");
+    };
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    check(&flipped, "DAEE-A011");
+    check(&good[..good.len() - 1], "DAEE-A010");
+
+    // Blocks that are whole, and do not belong together.
+    let yaml = folder.yaml();
+    let package = Package::read(folder.0.path()).unwrap();
+    let body = package.manifest().canonical_body();
+    let write = |module: &[u8], body: &str, yaml: &str| {
+        daee_artifact::package::write(module, body.as_bytes(), yaml.as_bytes()).unwrap()
+    };
+    check(&write(b"another module", body, &yaml), "DAEE-A001");
+    check(&write(&reactor(), "{}", &yaml), "DAEE-U005");
+    check(&write(&reactor(), body, "agent_id: x"), "DAEE-M005");
+}
