@@ -1,1 +1,8 @@
 #![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod key;
+mod marks;
+
+pub use checkpoint::CheckpointSigner;
+pub use key::{Key, KeyError, recover};
