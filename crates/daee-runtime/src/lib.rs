@@ -1,1 +1,35 @@
 #![doc = include_str!("../README.md")]
+
+mod agent;
+mod cell;
+mod child;
+mod compile;
+mod door;
+mod engine;
+mod event;
+pub mod frame;
+mod jail;
+mod limits;
+mod outcome;
+mod outside;
+mod protocol;
+mod runtime;
+mod snapshot;
+mod spawn;
+mod wasi;
+
+pub use agent::{Agent, Commit, Launch, Marks, StartError, Turned};
+pub use child::child_main;
+pub use compile::CompileLimits;
+pub use daee_artifact::RunStyle;
+pub use event::{Answer, Event};
+pub use limits::Limits;
+pub use outcome::Outcome;
+pub use outside::{CallKey, FetchAnswer, FetchRequest, Nothing, Outside, OutsideError};
+pub use runtime::{
+    Isolation, Module, PrepareError, Runtime, RuntimeConfig, RuntimeError, SandboxReport, Wall,
+};
+pub use snapshot::Snapshot;
+
+/// Stands in every checkpoint. Two nodes with the same number end the same reproducible turn the same way.
+pub const RUNTIME_VERSION: u32 = 1;

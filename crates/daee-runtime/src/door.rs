@@ -1,0 +1,451 @@
+//! The supervisor's side of the door (DESIGN 6): every operation is judged, bounded, done and recorded
+//! here and nowhere else. `docs/spec/door.md` is its specification.
+
+use daee_policy::Policy;
+use daee_state::{Draft, Effect, Expected, StateError};
+use daee_transcript::{Entry, Level, LogLine, Progress};
+use daee_types::{Timestamp, sha256};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Answer, CallKey, FetchRequest, Limits, Outside, OutsideError,
+    frame::{decode, encode, hex},
+};
+
+/// Most random bytes of one call.
+const RANDOM_BYTES_MAX: u64 = 4096;
+/// Most keys of one list.
+const LIST_MAX: u64 = 1000;
+/// How long a fetch may take if the agent does not say, in milliseconds.
+const FETCH_TIMEOUT_MILLIS: u64 = 30_000;
+/// Longest path of a CID or URL that is worth looking at, in bytes.
+const NAME_BYTES_MAX: usize = 8192;
+
+/// Why an operation was not done. The number is what `daee.call` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Denied { message: String, needs: Option<String> },
+    Unknown(String),
+    Malformed(String),
+    Limit(String),
+    NotFound(String),
+    Outside(String),
+    NotNow(String),
+}
+
+impl Refusal {
+    fn parts(&self) -> (i32, &'static str, &str) {
+        match self {
+            Refusal::Denied { message, .. } => (-1, "denied", message),
+            Refusal::Unknown(message) => (-2, "unknown", message),
+            Refusal::Malformed(message) => (-3, "malformed", message),
+            Refusal::Limit(message) => (-4, "limit", message),
+            Refusal::NotFound(message) => (-5, "not_found", message),
+            Refusal::Outside(message) => (-6, "outside", message),
+            Refusal::NotNow(message) => (-7, "not_now", message),
+        }
+    }
+
+    /// The code and the frame that explains it.
+    pub(crate) fn answer(&self) -> (i32, Vec<u8>) {
+        let (code, name, message) = self.parts();
+        let mut head = json!({"code": name, "message": message});
+        if let Refusal::Denied { needs: Some(needs), .. } = self {
+            head["needs"] = json!(needs);
+        }
+        (code, encode(&head, b""))
+    }
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Key(_) | StateError::TimerName(_) | StateError::Topic(_) => {
+                Refusal::Malformed(error.to_string())
+            }
+            _ => Refusal::Limit(error.to_string()),
+        }
+    }
+}
+
+impl From<daee_policy::Denial> for Refusal {
+    fn from(denial: daee_policy::Denial) -> Self {
+        Refusal::Denied { message: denial.to_string(), needs: denial.needs().map(str::to_owned) }
+    }
+}
+
+impl From<OutsideError> for Refusal {
+    fn from(error: OutsideError) -> Self {
+        match error {
+            OutsideError::Denied(message) => Refusal::Denied { message, needs: None },
+            OutsideError::NotFound(message) => Refusal::NotFound(message),
+            OutsideError::TooLarge(message) => Refusal::Limit(message),
+            OutsideError::Failed(message) => Refusal::Outside(message),
+        }
+    }
+}
+
+type Done = Result<(Value, Vec<u8>), Refusal>;
+
+/// One turn at the door.
+pub(crate) struct Door<'a> {
+    pub(crate) draft: Draft<'a>,
+    pub(crate) policy: &'a Policy,
+    pub(crate) limits: &'a Limits,
+    pub(crate) outside: &'a mut dyn Outside,
+    pub(crate) progress: &'a mut Progress,
+    pub(crate) turn: u64,
+    pub(crate) at: Timestamp,
+    /// The event, until it is asked for.
+    pub(crate) event: Option<Vec<u8>>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) transcript: Vec<u8>,
+    pub(crate) logs: Vec<LogLine>,
+    log_bytes: u64,
+    waited_millis: u64,
+    calls: u32,
+}
+
+impl<'a> Door<'a> {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the agent that it borrows")]
+    pub(crate) fn open(
+        draft: Draft<'a>,
+        policy: &'a Policy,
+        limits: &'a Limits,
+        outside: &'a mut dyn Outside,
+        progress: &'a mut Progress,
+        turn: u64,
+        at: Timestamp,
+        event: Vec<u8>,
+    ) -> Self {
+        Self {
+            draft,
+            policy,
+            limits,
+            outside,
+            progress,
+            turn,
+            at,
+            event: Some(event),
+            answer: None,
+            transcript: Vec::new(),
+            logs: Vec::new(),
+            log_bytes: 0,
+            waited_millis: 0,
+            calls: 0,
+        }
+    }
+
+    /// Adds an entry to the transcript.
+    pub(crate) fn record(&mut self, entry: &Entry) {
+        self.transcript.extend(self.progress.transcript.append(entry));
+    }
+
+    /// Adds a line to the log, the node's own or the agent's.
+    pub(crate) fn line(&mut self, level: Level, text: &str) {
+        self.logs.push(self.progress.log.append(self.now(), self.turn, level, text));
+    }
+
+    /// Does one operation: what `daee.call` returns, and the frame that `daee.read` gives.
+    pub(crate) fn call(&mut self, op: &str, input: &[u8]) -> (i32, Vec<u8>) {
+        let call = self.calls;
+        self.calls = self.calls.saturating_add(1);
+        let done = if call >= self.limits.door_calls_max {
+            Err(Refusal::Limit("too many operations in one turn".into()))
+        } else if input.len() as u64 > self.limits.door_frame_max.0 {
+            Err(Refusal::Limit(format!("an input is at most {}", self.limits.door_frame_max)))
+        } else {
+            self.operate(call, op, input)
+        };
+        let (code, frame) = match done {
+            Ok((head, body)) => {
+                let frame = encode(&head, &body);
+                if frame.len() as u64 > self.limits.door_frame_max.0 {
+                    let message = format!("an answer is at most {}", self.limits.door_frame_max);
+                    Refusal::Limit(message).answer()
+                } else {
+                    (frame.len() as i32, frame)
+                }
+            }
+            Err(refusal) => refusal.answer(),
+        };
+        // What a replay could not make again is kept whole; the rest follows from the state.
+        let given = matches!(op, "http.fetch" | "ipfs.read" | "random" | "now");
+        let entry = Entry::Call {
+            turn: self.turn,
+            call,
+            op: known(op).to_owned(),
+            input: sha256(input),
+            code,
+            answer: given.then(|| frame.clone()),
+        };
+        self.record(&entry);
+        (code, frame)
+    }
+
+    fn operate(&mut self, call: u32, op: &str, input: &[u8]) -> Done {
+        let malformed = || Refusal::Malformed("the input is no frame with a JSON object".into());
+        let (head, body) = decode(input).ok_or_else(malformed)?;
+        let head = Head(head);
+        match op {
+            "log" => self.log(&head),
+            "now" => Ok((json!({"ms": self.now().0}), vec![])),
+            "random" => self.random(&head),
+            "event.next" => self.event_next(),
+            "event.answer" => self.event_answer(&head, body),
+            "state.get" => self.state_get(&head),
+            "state.set" => {
+                self.draft.set(head.text("key")?, body.to_vec()).map_err(Into::into).map(done)
+            }
+            "state.delete" => {
+                let existed = self.draft.delete(head.text("key")?);
+                Ok((json!({"existed": existed}), vec![]))
+            }
+            "state.list" => self.state_list(&head),
+            "state.cas" => self.state_cas(&head, body),
+            "timer.set" => self.timer_set(&head),
+            "timer.cancel" => {
+                let existed = self.draft.cancel_timer(head.text("name")?);
+                Ok((json!({"existed": existed}), vec![]))
+            }
+            "http.fetch" => self.http_fetch(call, input, &head, body),
+            "ipfs.read" => self.ipfs_read(call, input, &head),
+            "chain.publish" => self.chain_publish(call, &head, body),
+            _ => Err(Refusal::Unknown(format!("there is no operation {op:?}"))),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.at.plus_millis(self.waited_millis)
+    }
+
+    fn log(&mut self, head: &Head) -> Done {
+        let level = match head.text_or("level", "info")? {
+            "debug" => Level::Debug,
+            "info" => Level::Info,
+            "warn" => Level::Warn,
+            "error" => Level::Error,
+            other => return Err(Refusal::Malformed(format!("there is no level {other:?}"))),
+        };
+        let text = head.text("text")?;
+        let max = self.limits.log_turn_max;
+        // A line costs more than its text, so that empty ones do not come for free.
+        let bytes = self.log_bytes.saturating_add(text.len() as u64 + 64);
+        if bytes > max.0 {
+            if self.log_bytes <= max.0 {
+                self.log_bytes = u64::MAX;
+                self.line(Level::Warn, &format!("more than {max} of log in one turn: cut here"));
+            }
+            return Err(Refusal::Limit(format!("one turn may log {max}")));
+        }
+        self.log_bytes = bytes;
+        self.line(level, text);
+        Ok(done(()))
+    }
+
+    fn random(&mut self, head: &Head) -> Done {
+        let bytes = head.number("bytes")?;
+        if bytes > RANDOM_BYTES_MAX {
+            return Err(Refusal::Limit(format!("at most {RANDOM_BYTES_MAX} random bytes a call")));
+        }
+        let mut out = vec![0; bytes as usize];
+        self.outside.random(&mut out);
+        Ok((json!({}), out))
+    }
+
+    fn event_next(&mut self) -> Done {
+        let event = self.event.take();
+        let event = event.ok_or_else(|| Refusal::NotNow("this turn's event was given".into()))?;
+        let (head, body) = decode(&event).expect("the runtime builds its events as frames");
+        Ok((Value::Object(head), body.to_vec()))
+    }
+
+    fn event_answer(&mut self, head: &Head, body: &[u8]) -> Done {
+        if self.answer.is_some() {
+            return Err(Refusal::NotNow("this turn's event has its answer".into()));
+        }
+        let status = match head.maybe_number("status")? {
+            None => 200,
+            Some(status @ 100..=599) => status as u16,
+            Some(other) => return Err(Refusal::Malformed(format!("{other} is not a status"))),
+        };
+        let headers = head.headers()?;
+        self.answer = Some(Answer { status, headers, body: body.to_vec() });
+        Ok(done(()))
+    }
+
+    fn state_get(&mut self, head: &Head) -> Done {
+        let key = head.text("key")?;
+        match self.draft.get(key) {
+            Some(value) => Ok((json!({}), value.to_vec())),
+            None => Err(Refusal::NotFound(format!("there is no key {key:?}"))),
+        }
+    }
+
+    fn state_list(&mut self, head: &Head) -> Done {
+        let limit = head.maybe_number("limit")?.unwrap_or(LIST_MAX);
+        if limit > LIST_MAX {
+            return Err(Refusal::Limit(format!("at most {LIST_MAX} keys a call")));
+        }
+        let after = head.maybe_text("after")?;
+        let keys = self.draft.list(head.text_or("prefix", "")?, after, limit as usize);
+        Ok((json!({"keys": keys}), vec![]))
+    }
+
+    fn state_cas(&mut self, head: &Head, body: &[u8]) -> Done {
+        let expect = match head.0.get("expect") {
+            Some(Value::String(word)) if word == "absent" => Expected::Absent,
+            Some(Value::Object(expect)) => {
+                let hash = expect.get("sha256").and_then(Value::as_str).and_then(unhex);
+                Expected::Sha256(hash.ok_or_else(|| {
+                    Refusal::Malformed("expect.sha256 is 64 lower-case hex digits".into())
+                })?)
+            }
+            _ => {
+                let message = "expect is \"absent\" or {\"sha256\": \"...\"}";
+                return Err(Refusal::Malformed(message.into()));
+            }
+        };
+        let swapped = self.draft.cas(head.text("key")?, expect, body.to_vec())?;
+        Ok((json!({"swapped": swapped}), vec![]))
+    }
+
+    fn timer_set(&mut self, head: &Head) -> Done {
+        let at = match (head.maybe_number("at_ms")?, head.maybe_number("after_ms")?) {
+            (Some(at), None) => Timestamp(at),
+            (None, Some(after)) => self.now().plus_millis(after),
+            _ => return Err(Refusal::Malformed("give at_ms or after_ms, and not both".into())),
+        };
+        self.draft.set_timer(head.text("name")?, at)?;
+        Ok(done(()))
+    }
+
+    fn http_fetch(&mut self, call: u32, input: &[u8], head: &Head, body: &[u8]) -> Done {
+        let url = head.text("url")?;
+        if url.len() > NAME_BYTES_MAX {
+            return Err(Refusal::Limit(format!("a URL is at most {NAME_BYTES_MAX} bytes")));
+        }
+        let permit = self.policy.url(url)?;
+        let timeout = head.maybe_number("timeout_ms")?.unwrap_or(FETCH_TIMEOUT_MILLIS);
+        let request = FetchRequest {
+            method: head.text_or("method", "GET")?.to_owned(),
+            headers: head.headers()?,
+            body: body.to_vec(),
+            timeout_millis: timeout.min(FETCH_TIMEOUT_MILLIS),
+            body_max: self.limits.door_frame_max.0,
+        };
+        let key = CallKey { turn: self.turn, call };
+        let answer =
+            self.outside("http.fetch", key, input, |outside| outside.fetch(permit, request, key))?;
+        Ok((json!({"status": answer.status, "headers": answer.headers}), answer.body))
+    }
+
+    fn ipfs_read(&mut self, call: u32, input: &[u8], head: &Head) -> Done {
+        self.policy.read_ipfs()?;
+        let cid = head.text("cid")?;
+        if cid.len() > NAME_BYTES_MAX {
+            return Err(Refusal::Malformed("this is no CID".into()));
+        }
+        let most = self.limits.door_frame_max.0;
+        let max = head.maybe_number("max_bytes")?.unwrap_or(most).min(most);
+        let key = CallKey { turn: self.turn, call };
+        let body = self.outside("ipfs.read", key, input, |outside| outside.ipfs(cid, max))?;
+        Ok((json!({}), body))
+    }
+
+    fn chain_publish(&mut self, call: u32, head: &Head, body: &[u8]) -> Done {
+        self.policy.publish()?;
+        let topic = head.text("topic")?.to_owned();
+        self.draft.add_effect(Effect { turn: self.turn, call, topic, data: body.to_vec() })?;
+        Ok(done(()))
+    }
+
+    /// Does something outside, after its intent is recorded, and lets the turn's time go on by what it took.
+    fn outside<T>(
+        &mut self,
+        op: &str,
+        key: CallKey,
+        input: &[u8],
+        act: impl FnOnce(&mut dyn Outside) -> Result<T, OutsideError>,
+    ) -> Result<T, Refusal> {
+        let CallKey { turn, call } = key;
+        self.record(&Entry::Intent { turn, call, op: op.to_owned(), input: sha256(input) });
+        self.outside.before_outside(&self.transcript);
+        let began = self.outside.now();
+        let answer = act(self.outside);
+        self.waited_millis += self.outside.now().millis_since(began);
+        Ok(answer?)
+    }
+}
+
+/// Names that are no operation are recorded as one: a guest cannot fill the transcript with them.
+fn known(op: &str) -> &str {
+    const OPS: [&str; 15] = [
+        "log",
+        "now",
+        "random",
+        "event.next",
+        "event.answer",
+        "state.get",
+        "state.set",
+        "state.delete",
+        "state.list",
+        "state.cas",
+        "timer.set",
+        "timer.cancel",
+        "http.fetch",
+        "ipfs.read",
+        "chain.publish",
+    ];
+    if OPS.contains(&op) { op } else { "?" }
+}
+
+fn done(_: ()) -> (Value, Vec<u8>) {
+    (json!({}), vec![])
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    (hex(&out) == text).then_some(out)
+}
+
+/// The head of an input, read strictly: a field of another type is an error, not nothing.
+struct Head(Map<String, Value>);
+
+impl Head {
+    fn text(&self, key: &str) -> Result<&str, Refusal> {
+        self.maybe_text(key)?.ok_or_else(|| Refusal::Malformed(format!("{key} is missing")))
+    }
+    fn text_or<'a>(&'a self, key: &str, otherwise: &'a str) -> Result<&'a str, Refusal> {
+        Ok(self.maybe_text(key)?.unwrap_or(otherwise))
+    }
+    fn maybe_text(&self, key: &str) -> Result<Option<&str>, Refusal> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Refusal::Malformed(format!("{key} is not a string"))),
+        }
+    }
+    fn number(&self, key: &str) -> Result<u64, Refusal> {
+        self.maybe_number(key)?.ok_or_else(|| Refusal::Malformed(format!("{key} is missing")))
+    }
+    fn maybe_number(&self, key: &str) -> Result<Option<u64>, Refusal> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| {
+                Refusal::Malformed(format!("{key} is not a whole number from zero up"))
+            }),
+        }
+    }
+    fn headers(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let Some(headers) = self.0.get("headers") else { return Ok(Vec::new()) };
+        serde_json::from_value(headers.clone())
+            .map_err(|_| Refusal::Malformed("headers are pairs of strings".into()))
+    }
+}

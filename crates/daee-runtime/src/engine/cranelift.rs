@@ -1,0 +1,278 @@
+//! The adapter to wasmer with its Cranelift compiler.
+//!
+//! Unsafe because compiled code is loaded as it is; it comes out of our own authenticated cache only.
+#![allow(unsafe_code)]
+
+use std::num::NonZero;
+use std::sync::{Arc, Mutex};
+
+use wasmer::sys::vm::{StoreId, TrapCode, interrupt_registry};
+use wasmer::sys::{CompilerConfig, CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
+use wasmer::{
+    Function, FunctionEnv, FunctionEnvMut, Imports, InstantiationError, Module, RuntimeError,
+    Store, Value,
+};
+
+use super::memory::{Bounded, Globals, Parts};
+use super::meter::{DEPTH_MAX, Meter, REFUSED_MEMORY, REFUSED_TABLE};
+use super::{
+    Bounds, Code, Compiled, Engine, Guest, HostStop, Image, Import, Instance, SharedHost, Stop,
+};
+
+/// Fuel of a call to the host.
+const HOST_CALL_FUEL: i64 = 200;
+
+/// wasmer 7.4 with Cranelift.
+pub(crate) struct Cranelift;
+
+/// Lets the engine read what it wants to know of the machine: it cannot any more behind the walls of a cell.
+pub(crate) fn warm_up() {
+    // Sizes a table by the number of processors, for which the control groups are read.
+    interrupt_registry::is_interrupted(StoreId::default());
+}
+
+impl Engine for Cranelift {
+    fn compile(&self, module: &[u8]) -> Result<Compiled, String> {
+        let meter = Arc::new(Meter::default());
+        let unkeepable = meter.unkeepable();
+        let mut compiler = wasmer::sys::Cranelift::default();
+        compiler.opt_level(CraneliftOptLevel::Speed).canonicalize_nans(true);
+        compiler.num_threads(NonZero::<usize>::MIN);
+        compiler.push_middleware(meter);
+        let engine: wasmer::Engine =
+            EngineBuilder::new(compiler).set_features(Some(features())).engine().into();
+        let module = Module::new(&engine, module).map_err(|error| first_line(&error))?;
+        let code = module.serialize().map_err(|error| first_line(&error))?.to_vec();
+        let unkeepable = unkeepable.lock().expect("no thread panics while it holds this").take();
+        Ok(Compiled { code, unkeepable })
+    }
+
+    unsafe fn load(&self, code: &[u8], bounds: Bounds) -> Result<Box<dyn Code>, String> {
+        let bounded = Bounded::new(bounds);
+        let mut engine: wasmer::Engine = EngineBuilder::headless().engine().into();
+        engine.set_tunables(bounded.clone());
+        // SAFETY: the caller's promise.
+        let module = unsafe { Module::deserialize(&engine, code) };
+        let module = module.map_err(|error| first_line(&error))?;
+        Ok(Box::new(Loaded { engine, module, bounded }))
+    }
+}
+
+/// The same on every node of a runtime version; `daee-artifact` checks modules against the same set.
+fn features() -> Features {
+    Features {
+        threads: false,
+        reference_types: true,
+        simd: true,
+        bulk_memory: true,
+        multi_value: true,
+        tail_call: false,
+        module_linking: false,
+        multi_memory: false,
+        memory64: false,
+        exceptions: false,
+        relaxed_simd: false,
+        extended_const: false,
+        wide_arithmetic: false,
+    }
+}
+
+fn first_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+struct Loaded {
+    // Dropped in this order: code goes before the engine that registered it.
+    module: Module,
+    engine: wasmer::Engine,
+    bounded: Bounded,
+}
+
+impl Code for Loaded {
+    fn instantiate(
+        &self,
+        host: SharedHost,
+        image: Option<Image<'_>>,
+    ) -> Result<Box<dyn Instance>, String> {
+        let mut store = Store::new(self.engine.clone());
+        let door = Door { host, parts: Arc::default() };
+        let parts = door.parts.clone();
+        let env = FunctionEnv::new(&mut store, door);
+        let imports = imports(&mut store, &env);
+        self.bounded.expect(image.as_ref().map(|image| image.memory.len()));
+        let instance = wasmer::Instance::new(&mut store, &self.module, &imports);
+        let (mut made, mut globals) = self.bounded.born();
+        let instance = instance.map_err(|error| match error {
+            InstantiationError::Link(error) => error.to_string(),
+            other => first_line(&other),
+        })?;
+        if let Some(image) = image {
+            if made.memory().len() != image.memory.len() || !globals.restore(image.globals) {
+                return Err("the kept memory is not of this module".into());
+            }
+            // Pages of zeros are there already, and need not be touched.
+            let pages = made.memory_mut().chunks_mut(4096).zip(image.memory.chunks(4096));
+            for (to, from) in pages.filter(|(_, from)| from.iter().any(|byte| *byte != 0)) {
+                to.copy_from_slice(from);
+            }
+        }
+        *parts.lock().expect("no thread panics while it holds this") = made;
+        Ok(Box::new(Running { instance, store, made, globals }))
+    }
+}
+
+struct Running {
+    instance: wasmer::Instance,
+    store: Store,
+    made: Parts,
+    globals: Globals,
+}
+
+impl Instance for Running {
+    fn exports(&self, name: &str) -> bool {
+        self.instance.exports.get_function(name).is_ok()
+    }
+
+    fn call(&mut self, export: &str) -> Result<i32, Stop> {
+        let function = self.instance.exports.get_function(export);
+        let function = function.map_err(|error| Stop::Trap(error.to_string()))?.clone();
+        self.made.clear_refused();
+        match function.call(&mut self.store, &[]) {
+            Ok(returned) => match returned.first() {
+                Some(Value::I32(code)) => Ok(*code),
+                _ => Ok(0),
+            },
+            Err(error) => Err(self.stop(error)),
+        }
+    }
+
+    fn memory(&self) -> &[u8] {
+        self.made.memory()
+    }
+
+    fn globals(&self) -> Vec<u8> {
+        self.globals.save()
+    }
+
+    fn fuel(&self) -> u64 {
+        self.made.fuel().max(0).cast_unsigned()
+    }
+
+    fn set_fuel(&mut self, fuel: u64) {
+        self.made.set_fuel(i64::try_from(fuel).unwrap_or(i64::MAX));
+    }
+}
+
+impl Running {
+    fn stop(&self, error: RuntimeError) -> Stop {
+        if let Some(stop) = error.downcast_ref::<HostStop>() {
+            return Stop::Host(*stop);
+        }
+        if self.made.fuel() < 0 {
+            return Stop::Fuel;
+        }
+        if self.made.depth() > DEPTH_MAX {
+            return Stop::Stack;
+        }
+        let what = error.message();
+        let trap = error.to_trap();
+        // Frames larger than the guard page show as an access outside of memory while calls are deep.
+        let deep = self.made.depth() > DEPTH_MAX / 20;
+        match trap {
+            Some(TrapCode::StackOverflow) => return Stop::Stack,
+            Some(TrapCode::HeapAccessOutOfBounds) if deep => return Stop::Stack,
+            _ => {}
+        }
+        match self.made.refused() {
+            REFUSED_MEMORY => Stop::Memory,
+            REFUSED_TABLE => Stop::Table,
+            _ => Stop::Trap(what.lines().next().unwrap_or_default().to_owned()),
+        }
+    }
+}
+
+/// What the imports reach.
+struct Door {
+    host: SharedHost,
+    parts: Arc<Mutex<Parts>>,
+}
+
+impl Door {
+    fn import(&self, import: Import, args: &[i64]) -> Result<i32, HostStop> {
+        let mut parts = *self.parts.lock().expect("no thread panics while it holds this");
+        parts.set_fuel(parts.fuel().saturating_sub(HOST_CALL_FUEL));
+        let mut host = self.host.lock().expect("no thread panics while it holds this");
+        host.import(import, args, &mut parts)
+    }
+}
+
+impl Guest for Parts {
+    fn bytes(&self, at: u32, len: u32) -> Option<&[u8]> {
+        self.memory().get(at as usize..)?.get(..len as usize)
+    }
+
+    fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
+        let place = self.memory_mut().get_mut(at as usize..).and_then(|m| m.get_mut(..bytes.len()));
+        place.map(|place| place.copy_from_slice(bytes)).is_some()
+    }
+
+    fn fuel(&self) -> u64 {
+        Parts::fuel(self).max(0).cast_unsigned()
+    }
+
+    fn set_fuel(&mut self, fuel: u64) {
+        Parts::set_fuel(self, i64::try_from(fuel).unwrap_or(i64::MAX));
+    }
+}
+
+macro_rules! offer {
+    ($imports:ident $store:ident $env:ident;
+     $($module:literal $name:literal $import:ident ($($arg:ident: $ty:ty),*);)*) => {$(
+        let function = Function::new_typed_with_env(
+            $store,
+            $env,
+            |env: FunctionEnvMut<'_, Door>, $($arg: $ty),*| -> Result<i32, HostStop> {
+                env.data().import(Import::$import, &[$(i64::from($arg)),*])
+            },
+        );
+        $imports.define($module, $name, function);
+    )*};
+}
+
+fn imports(store: &mut Store, env: &FunctionEnv<Door>) -> Imports {
+    const WASI: &str = "wasi_snapshot_preview1";
+    let mut imports = Imports::new();
+    offer! { imports store env;
+        "daee" "call" daee_call(a: i32, b: i32, c: i32, d: i32);
+        "daee" "read" daee_read(a: i32, b: i32);
+        "wasi_snapshot_preview1" "args_get" args_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "args_sizes_get" args_sizes_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "clock_res_get" clock_res_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "clock_time_get" clock_time_get(a: i32, b: i64, c: i32);
+        "wasi_snapshot_preview1" "environ_get" environ_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "environ_sizes_get" environ_sizes_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_close" fd_close(a: i32);
+        "wasi_snapshot_preview1" "fd_fdstat_get" fd_fdstat_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_fdstat_set_flags" fd_fdstat_set_flags(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_filestat_get" fd_filestat_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_prestat_dir_name" fd_prestat_dir_name(a: i32, b: i32, c: i32);
+        "wasi_snapshot_preview1" "fd_prestat_get" fd_prestat_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_read" fd_read(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "fd_seek" fd_seek(a: i32, b: i64, c: i32, d: i32);
+        "wasi_snapshot_preview1" "fd_write" fd_write(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "path_open"
+            path_open(a: i32, b: i32, c: i32, d: i32, e: i32, f: i64, g: i64, h: i32, i: i32);
+        "wasi_snapshot_preview1" "poll_oneoff" poll_oneoff(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "random_get" random_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "sched_yield" sched_yield();
+    }
+    let exit = Function::new_typed_with_env(
+        store,
+        env,
+        |env: FunctionEnvMut<'_, Door>, code: i32| -> Result<(), HostStop> {
+            env.data().import(Import::proc_exit, &[code.into()]).map(|_| ())
+        },
+    );
+    imports.define(WASI, "proc_exit", exit);
+    imports
+}

@@ -1,0 +1,129 @@
+//! What the runtime asks of a WebAssembly engine. One adapter exists (`cranelift`); nothing outside of
+//! it names the engine behind.
+
+mod cranelift;
+mod memory;
+mod meter;
+
+use std::sync::{Arc, Mutex};
+
+pub(crate) use cranelift::{Cranelift, warm_up};
+
+/// Names engine, version and everything that changes the code it makes; part of the cache's key.
+pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-1";
+
+/// A module in machine code.
+pub(crate) struct Compiled {
+    /// For [`Engine::load`] of the same build on the same CPU, and for nothing else.
+    pub(crate) code: Vec<u8>,
+    /// Why the module's memory and globals alone do not say where it stands, so that a
+    /// reactor of it could not be kept.
+    pub(crate) unkeepable: Option<String>,
+}
+
+/// What the compiled code is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) table_elements_max: u32,
+}
+
+/// Where a reactor stood.
+pub(crate) struct Image<'a> {
+    pub(crate) memory: &'a [u8],
+    pub(crate) globals: &'a [u8],
+}
+
+pub(crate) trait Engine {
+    /// Compiles a module, which takes as long as its author wants: call it in a bounded process.
+    fn compile(&self, module: &[u8]) -> Result<Compiled, String>;
+    /// Maps compiled code.
+    ///
+    /// # Safety
+    /// The code is trusted to be what [`Engine::compile`] made: it is run as it is.
+    #[allow(unsafe_code)] // only the declaration; whoever calls it says why the code is trusted
+    unsafe fn load(&self, code: &[u8], bounds: Bounds) -> Result<Box<dyn Code>, String>;
+}
+
+pub(crate) trait Code: Send {
+    /// Makes an instance, from nothing or from where one stood.
+    fn instantiate(
+        &self,
+        host: SharedHost,
+        image: Option<Image<'_>>,
+    ) -> Result<Box<dyn Instance>, String>;
+}
+
+/// One instance. After any stop but a return it must be dropped: its stack is not unwound.
+pub(crate) trait Instance {
+    fn exports(&self, name: &str) -> bool;
+    /// Calls an export without parameters; its `i32`, or zero if it returns nothing.
+    fn call(&mut self, export: &str) -> Result<i32, Stop>;
+    fn memory(&self) -> &[u8];
+    /// The mutable globals, 16 bytes each, little endian, zero-extended.
+    fn globals(&self) -> Vec<u8>;
+    fn fuel(&self) -> u64;
+    fn set_fuel(&mut self, fuel: u64);
+}
+
+/// Why a call did not return.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Trap(String),
+    Fuel,
+    Memory,
+    Table,
+    Stack,
+    Host(HostStop),
+}
+
+/// Why the host does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostStop {
+    #[error("the program ended with code {0}")]
+    Exit(i32),
+    #[error("the supervisor is gone")]
+    Gone,
+}
+
+/// What an instance imports, called with its arguments widened to 64 bits.
+pub(crate) trait Host: Send {
+    fn import(
+        &mut self,
+        import: Import,
+        args: &[i64],
+        guest: &mut dyn Guest,
+    ) -> Result<i32, HostStop>;
+}
+
+pub(crate) type SharedHost = Arc<Mutex<dyn Host>>;
+
+/// The instance as the host sees it during a call. Every address is the guest's word: `None` and
+/// `false` say that it lies outside the memory.
+pub(crate) trait Guest {
+    fn bytes(&self, at: u32, len: u32) -> Option<&[u8]>;
+    fn write(&mut self, at: u32, bytes: &[u8]) -> bool;
+    fn fuel(&self) -> u64;
+    fn set_fuel(&mut self, fuel: u64);
+}
+
+macro_rules! imports {
+    ($($name:ident)*) => {
+        #[allow(non_camel_case_types)] // the names are those of the specification
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Import { daee_call, daee_read, $($name),* }
+    };
+}
+imports! {
+    args_get args_sizes_get clock_res_get clock_time_get environ_get environ_sizes_get fd_close
+    fd_fdstat_get fd_fdstat_set_flags fd_filestat_get fd_prestat_dir_name fd_prestat_get fd_read
+    fd_seek fd_write path_open poll_oneoff proc_exit random_get sched_yield
+}
+
+/// The processor features that the code depends on.
+pub(crate) fn cpu() -> String {
+    let mut names: Vec<String> =
+        wasmer::sys::CpuFeature::for_host().iter().map(|feature| feature.to_string()).collect();
+    names.sort();
+    names.join(",")
+}

@@ -1,0 +1,56 @@
+//! Frames: `u32 little-endian length of the head || head, a JSON object || body`. What goes in and out
+//! at the door (`docs/spec/door.md`).
+
+use serde_json::{Map, Value};
+
+/// Builds a frame.
+pub fn encode(head: &Value, body: &[u8]) -> Vec<u8> {
+    let head = head.to_string();
+    let mut out = Vec::with_capacity(4 + head.len() + body.len());
+    out.extend((head.len() as u32).to_le_bytes());
+    out.extend(head.as_bytes());
+    out.extend(body);
+    out
+}
+
+/// Takes a frame apart; nothing at all is an empty head without a body. `None` if it is no frame.
+pub fn decode(frame: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
+    if frame.is_empty() {
+        return Some((Map::new(), frame));
+    }
+    let (len, rest) = frame.split_first_chunk::<4>()?;
+    let (head, body) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    match serde_json::from_slice(head) {
+        Ok(Value::Object(head)) => Some((head, body)),
+        _ => None,
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)] as char;
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn frames_read_back_as_they_were_written() {
+        let frame = encode(&json!({"key": "a"}), b"\0body");
+        let (head, body) = decode(&frame).unwrap();
+        assert_eq!((head["key"].as_str(), body), (Some("a"), &b"\0body"[..]));
+        assert_eq!(decode(b""), Some((Map::new(), &[][..])));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let lies = [&[0xff; 3][..], &[5, 0, 0, 0, b'{'], &[2, 0, 0, 0, b'[', b']'], &[0; 4]];
+        for bad in lies {
+            assert_eq!(decode(bad), None, "{bad:?}");
+        }
+    }
+}

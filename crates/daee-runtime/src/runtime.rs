@@ -1,0 +1,384 @@
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daee_artifact::{Artifact, ModuleProblem, RunStyle, Verified, check_module};
+use daee_types::{ArtifactHash, ByteSize, Coded, Fault};
+
+use crate::compile::{self, Cache, CompileError, CompileLimits};
+use crate::engine::Compiled;
+use crate::jail;
+use crate::protocol::{FromCell, Link};
+use crate::spawn::{self, Role, Start};
+
+/// How far guests are kept from the process that runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// A jailed process for each agent. The program must call [`child_main`](crate::child_main) first.
+    Process,
+    /// A thread for each agent: WebAssembly's own walls and nothing else. A loop is stopped by fuel only.
+    InProcess,
+}
+
+/// How a [`Runtime`] works.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Where compiled modules are kept; nowhere if there is none.
+    pub cache_dir: Option<PathBuf>,
+    /// Authenticates the cache. Secret: who knows it and can write to the directory runs code as this node.
+    pub cache_key: [u8; 32],
+    /// How guests are kept apart.
+    pub isolation: Isolation,
+    /// What compiling may take. Not kept by [`Isolation::InProcess`].
+    pub compile: CompileLimits,
+    /// The program that is started for cells; this one if there is none. It must call
+    /// [`child_main`](crate::child_main) first.
+    pub executable: Option<PathBuf>,
+}
+
+impl RuntimeConfig {
+    /// A process for each agent, and a cache.
+    pub fn new(cache_dir: impl Into<PathBuf>, cache_key: [u8; 32]) -> Self {
+        Self { cache_dir: Some(cache_dir.into()), cache_key, ..Self::in_process() }
+            .isolated(Isolation::Process)
+    }
+
+    /// Everything in this process, and no cache.
+    pub fn in_process() -> Self {
+        Self {
+            cache_dir: None,
+            cache_key: [0; 32],
+            isolation: Isolation::InProcess,
+            compile: CompileLimits::default(),
+            executable: None,
+        }
+    }
+
+    /// With another isolation.
+    pub fn isolated(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+}
+
+/// Why there is no runtime. Always this node's own doing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// The cache cannot be used.
+    #[error("the cache of compiled modules at {dir} cannot be used: {why}")]
+    Cache {
+        /// Where.
+        dir: String,
+        /// Why.
+        why: String,
+    },
+    /// A process cannot be started, or is not one of ours.
+    #[error(
+        "cells cannot be started ({0}): the program must call daee_runtime::child_main() first in main"
+    )]
+    Cells(String),
+}
+
+impl Coded for RuntimeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Cache { .. } => "DAEE-R001",
+            Self::Cells(_) => "DAEE-R002",
+        }
+    }
+    fn fault(&self) -> Fault {
+        Fault::Node
+    }
+}
+
+/// Why a module cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The module is not one that runs here.
+    #[error("{}", list(.0))]
+    Module(Vec<ModuleProblem>),
+    /// It cannot be compiled, or not within the limits.
+    #[error("the module cannot be compiled: {0}")]
+    Compile(String),
+    /// A reactor's memory and globals must say all of where it stands.
+    #[error(
+        "the module {0}, so its state cannot be kept between turns: build it as a resident instead"
+    )]
+    Unkeepable(String),
+    /// This node could not try.
+    #[error("the module could not be compiled here: {0}")]
+    Node(String),
+}
+
+fn list(problems: &[ModuleProblem]) -> String {
+    problems.iter().map(ModuleProblem::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Coded for PrepareError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Module(problems) => problems.first().map_or("DAEE-A022", Coded::code),
+            Self::Compile(_) => "DAEE-R010",
+            Self::Unkeepable(_) => "DAEE-R011",
+            Self::Node(_) => "DAEE-R012",
+        }
+    }
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Node(_) => Fault::Node,
+            _ => Fault::Developer,
+        }
+    }
+}
+
+/// Prepares modules and starts agents. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runtime(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: RuntimeConfig,
+    cache: Option<Cache>,
+    cells: Option<Cells>,
+}
+
+/// How cells are started here.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    pub(crate) executable: File,
+    pub(crate) namespaces: bool,
+    walls: u32,
+}
+
+impl Runtime {
+    /// Opens the cache and finds out what this kernel can do.
+    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let cache = match &config.cache_dir {
+            None => None,
+            Some(dir) => Some(Cache::open(dir, config.cache_key).map_err(|error| {
+                RuntimeError::Cache { dir: dir.display().to_string(), why: error.to_string() }
+            })?),
+        };
+        let cells = match config.isolation {
+            Isolation::InProcess => None,
+            Isolation::Process => Some(Cells::probe(config.executable.as_ref())?),
+        };
+        Ok(Self(Arc::new(Shared { config, cache, cells })))
+    }
+
+    /// Checks and compiles a module, or takes it from the cache. `wanted` is the manifest's `run`;
+    /// nothing there means a reactor. Blocks for as long as compiling takes.
+    pub fn prepare(
+        &self,
+        artifact: &Artifact<Verified>,
+        wanted: Option<RunStyle>,
+    ) -> Result<Module, PrepareError> {
+        let facts = check_module(artifact.bytes(), wanted).map_err(PrepareError::Module)?;
+        let shared = &self.0;
+        let kept = shared.cache.as_ref().and_then(|cache| cache.get(artifact.hash()));
+        let compiled = match kept {
+            Some(compiled) => compiled,
+            None => {
+                let compiled = match &shared.cells {
+                    Some(cells) => compile::bounded(
+                        &cells.executable,
+                        cells.namespaces,
+                        artifact.bytes(),
+                        &shared.config.compile,
+                    ),
+                    None => compile::unbounded(artifact.bytes()),
+                };
+                let compiled = compiled.map_err(|error| match error {
+                    CompileError::Module(why) => PrepareError::Compile(why),
+                    CompileError::Node(why) => PrepareError::Node(why),
+                })?;
+                if let Some(Err(error)) =
+                    shared.cache.as_ref().map(|cache| cache.put(artifact.hash(), &compiled))
+                {
+                    tracing::warn!(%error, "a compiled module could not be kept");
+                }
+                compiled
+            }
+        };
+        match &compiled.unkeepable {
+            Some(why) if facts.style == RunStyle::Reactor => {
+                Err(PrepareError::Unkeepable(why.clone()))
+            }
+            _ => Module::new(*artifact.hash(), facts.style, &compiled)
+                .map_err(|error| PrepareError::Node(error.to_string())),
+        }
+    }
+
+    /// What stands between guests and this node, and what could.
+    pub fn sandbox(&self) -> SandboxReport {
+        SandboxReport::of(self.0.cells.as_ref().map(|cells| cells.walls))
+    }
+
+    pub(crate) fn cells(&self) -> Option<&Cells> {
+        self.0.cells.as_ref()
+    }
+}
+
+impl Cells {
+    fn probe(executable: Option<&PathBuf>) -> Result<Self, RuntimeError> {
+        let cells = |error: std::io::Error| RuntimeError::Cells(error.to_string());
+        let own = PathBuf::from("/proc/self/exe");
+        let executable = File::open(executable.unwrap_or(&own)).map_err(cells)?;
+        let mut why = String::new();
+        for namespaces in [true, false] {
+            match probe(&executable, namespaces) {
+                Ok(walls) if !namespaces || walls & jail::NAMESPACES != 0 => {
+                    return Ok(Self { executable, namespaces, walls });
+                }
+                Ok(_) => {}
+                Err(error) => why = error,
+            }
+        }
+        Err(RuntimeError::Cells(why))
+    }
+}
+
+impl Cells {
+    /// Whether a cell's walls are all those that this kernel was found to give. The last goes up later.
+    pub(crate) fn as_good(&self, walls: u32) -> bool {
+        walls | jail::NO_NEW_CODE == self.walls | jail::NO_NEW_CODE
+    }
+}
+
+/// Lets a child put up all walls, and hears which of them stand.
+fn probe(executable: &File, namespaces: bool) -> Result<u32, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let (here, there) = UnixStream::pair().map_err(text)?;
+    let input = spawn::memory_file(c"daee-probe").map_err(text)?;
+    let mut child = spawn::start(Start {
+        executable: executable.try_clone().map_err(text)?,
+        role: Role::Probe,
+        link: there.into(),
+        input: input.into(),
+        namespaces,
+    })
+    .map_err(text)?;
+    let mut link = Link::new(here, ByteSize::kib(1));
+    let heard = link.hear_cell(&mut Duration::from_secs(10));
+    match heard {
+        Ok(FromCell::Jailed(walls)) => Ok(walls),
+        _ => Err(child.end()),
+    }
+}
+
+/// A module ready to start. Cheap to clone; its code is shared by all cells that run it.
+#[derive(Clone, Debug)]
+pub struct Module(Arc<Prepared>);
+
+#[derive(Debug)]
+struct Prepared {
+    hash: ArtifactHash,
+    style: RunStyle,
+    code: File,
+    code_bytes: usize,
+}
+
+impl Module {
+    fn new(hash: ArtifactHash, style: RunStyle, compiled: &Compiled) -> std::io::Result<Self> {
+        let mut code = spawn::memory_file(c"daee-code")?;
+        code.write_all(&compiled.code)?;
+        spawn::seal(&code)?;
+        Ok(Self(Arc::new(Prepared { hash, style, code, code_bytes: compiled.code.len() })))
+    }
+
+    /// The artifact it was made from.
+    pub fn artifact_hash(&self) -> &ArtifactHash {
+        &self.0.hash
+    }
+
+    /// How it is entered.
+    pub fn style(&self) -> RunStyle {
+        self.0.style
+    }
+
+    /// Size of its machine code.
+    pub fn code_size(&self) -> ByteSize {
+        ByteSize(self.0.code_bytes as u64)
+    }
+
+    pub(crate) fn code(&self) -> &File {
+        &self.0.code
+    }
+}
+
+/// What stands between guests and this node.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SandboxReport {
+    /// 0: the guest shares this process. 1: a process with no privileges, limits and a short list of system calls.
+    /// 2: that, and a world of its own with nothing in it. 3: every wall.
+    pub level: u8,
+    /// Every wall, standing or not.
+    pub walls: Vec<Wall>,
+}
+
+/// One wall of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Wall {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it stands.
+    pub stands: bool,
+    /// How to get it where it does not.
+    pub how: &'static str,
+}
+
+impl SandboxReport {
+    fn of(walls: Option<u32>) -> Self {
+        const NAMES: [(u32, &str, &str); 8] = [
+            (jail::NO_NEW_PRIVILEGES, "no_new_privs", "Linux 3.5 or newer"),
+            (jail::LIMITS, "resource limits", "let the node lower its own limits"),
+            (jail::SECCOMP, "seccomp", "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or arm64"),
+            (
+                jail::NAMESPACES,
+                "namespaces",
+                "allow user namespaces: sysctl user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns",
+            ),
+            (jail::EMPTY_ROOT, "empty root", "allow mounts in user namespaces"),
+            (jail::NO_CAPABILITIES, "no capabilities", "let the node drop its capabilities"),
+            (jail::LANDLOCK, "landlock", "Linux 5.13 or newer with landlock among its LSMs"),
+            (jail::NO_NEW_CODE, "no new code", "Linux 6.3 or newer (PR_SET_MDWE)"),
+        ];
+        let up = walls.unwrap_or(0);
+        let has = |wanted: u32| up & wanted == wanted;
+        let one = jail::NO_NEW_PRIVILEGES | jail::LIMITS | jail::SECCOMP;
+        let two = one | jail::NAMESPACES | jail::EMPTY_ROOT | jail::NO_CAPABILITIES;
+        let three = two | jail::LANDLOCK | jail::NO_NEW_CODE;
+        let level = [one, two, three].into_iter().take_while(|level| has(*level)).count() as u8;
+        let walls = NAMES.map(|(bit, name, how)| Wall { name, stands: has(bit), how }).to_vec();
+        Self { level, walls }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_stands_on_all_below_it() {
+        let check = |walls, level| assert_eq!(SandboxReport::of(walls).level, level);
+        check(None, 0);
+        check(Some(u32::MAX), 3);
+        check(Some(!jail::LANDLOCK), 2);
+        check(Some(!jail::NAMESPACES), 1);
+        check(Some(!jail::SECCOMP), 0);
+    }
+
+    #[test]
+    fn a_program_that_is_no_cell_is_named_with_its_fix() {
+        let config = RuntimeConfig {
+            executable: Some("/bin/true".into()),
+            ..RuntimeConfig::in_process().isolated(Isolation::Process)
+        };
+        let error = Runtime::new(config).unwrap_err();
+        assert_eq!(error.code(), "DAEE-R002");
+        assert!(error.to_string().contains("child_main"), "{error}");
+    }
+}

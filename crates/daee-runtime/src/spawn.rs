@@ -1,0 +1,246 @@
+//! The one place that starts processes: this executable again, under another name, with three
+//! descriptors and nothing else.
+//!
+//! Unsafe because a process is made by `clone` with namespaces of its own, which no library offers
+//! without running code between fork and exec that may allocate.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, OnceLock, mpsc};
+
+/// What a child is for. It is its name too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Cell,
+    Compile,
+    Probe,
+}
+
+impl Role {
+    pub(crate) const ALL: [Role; 3] = [Role::Cell, Role::Compile, Role::Probe];
+
+    pub(crate) fn name(self) -> &'static CStr {
+        match self {
+            Role::Cell => c"daee:cell",
+            Role::Compile => c"daee:compile",
+            Role::Probe => c"daee:probe",
+        }
+    }
+}
+
+/// A child: killed and reaped when dropped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: libc::pid_t,
+    status: Option<i32>,
+    stderr: File,
+}
+
+/// What to start.
+pub(crate) struct Start {
+    pub(crate) executable: File,
+    pub(crate) role: Role,
+    /// Becomes descriptor 0: the link.
+    pub(crate) link: OwnedFd,
+    /// Becomes descriptor 1: what it works on.
+    pub(crate) input: OwnedFd,
+    /// Whether it gets namespaces of its own.
+    pub(crate) namespaces: bool,
+}
+
+/// Starts a child.
+///
+/// A child dies with the thread that made it (`PR_SET_PDEATHSIG` is about threads), so all are made by one
+/// thread that lives as long as the process does.
+pub(crate) fn start(start: Start) -> io::Result<Child> {
+    type Job = (Start, mpsc::SyncSender<io::Result<Child>>);
+    static SPAWNER: OnceLock<Mutex<mpsc::Sender<Job>>> = OnceLock::new();
+    let jobs = SPAWNER.get_or_init(|| {
+        let (jobs, todo) = mpsc::channel::<Job>();
+        let spawner = std::thread::Builder::new().name("daee-spawn".into());
+        let run = move || {
+            for (start, done) in todo {
+                // Nobody waits any more if this fails; the child is then dropped, and so killed.
+                let _ = done.send(spawn(start));
+            }
+        };
+        spawner.spawn(run).expect("a thread can be started when the first cell is");
+        Mutex::new(jobs)
+    });
+    let (done, result) = mpsc::sync_channel(1);
+    let gone = || io::Error::other("the thread that starts cells is gone");
+    let sent = jobs.lock().expect("no thread panics while it holds this").send((start, done));
+    sent.map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())?
+}
+
+fn spawn(start: Start) -> io::Result<Child> {
+    let stderr = memory_file(c"daee-stderr")?;
+    let argv = [start.role.name().as_ptr(), std::ptr::null()];
+    let envp = [std::ptr::null::<libc::c_char>()];
+    // SAFETY: no arguments but numbers.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let map = |id: u32| CString::new(format!("0 {id} 1")).expect("digits hold no zero byte");
+    let (uid_map, gid_map) = (map(uid), map(gid));
+    let mut flags = libc::SIGCHLD;
+    if start.namespaces {
+        flags |= libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS;
+    }
+    // Above everything that a child's own descriptors can be.
+    let high = |fd: RawFd| {
+        // SAFETY: duplicates a descriptor that is open for as long as `start` lives.
+        let fd = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
+        // SAFETY: fresh, and owned by nobody else.
+        if fd < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    };
+    let fds =
+        [high(start.link.as_raw_fd())?, high(start.input.as_raw_fd())?, high(stderr.as_raw_fd())?];
+    let executable = high(start.executable.as_raw_fd())?;
+
+    // SAFETY: without CLONE_VM this is a fork; what the child does until exec is system calls on memory
+    // prepared above, nothing that allocates or takes a lock.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as libc::pid_t;
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid > 0 {
+        return Ok(Child { pid, status: None, stderr });
+    }
+    // SAFETY: system calls on values that were made before the fork; `_exit` ends what cannot go on.
+    unsafe {
+        if start.namespaces {
+            write_whole(c"/proc/self/setgroups", c"deny");
+            write_whole(c"/proc/self/uid_map", &uid_map);
+            write_whole(c"/proc/self/gid_map", &gid_map);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        for (at, fd) in fds.iter().enumerate() {
+            if libc::dup2(fd.as_raw_fd(), at as RawFd) < 0 {
+                libc::_exit(126);
+            }
+        }
+        // Whatever else is open in the supervisor closes with the exec, marked so or not.
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+            != 0
+        {
+            libc::_exit(126);
+        }
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::syscall(
+            libc::SYS_execveat,
+            executable.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+        libc::_exit(127)
+    }
+}
+
+/// # Safety
+/// Only system calls: fit for the time between fork and exec. A map that cannot be written shows later, when
+/// the child reports what it could not shed.
+unsafe fn write_whole(path: &CStr, text: &CStr) {
+    // SAFETY: both are strings that end in a zero byte.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd >= 0 {
+            libc::write(fd, text.as_ptr().cast(), text.count_bytes());
+            libc::close(fd);
+        }
+    }
+}
+
+impl Child {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Kills it, waits for it and says how it ended.
+    pub(crate) fn end(&mut self) -> String {
+        if self.status.is_none() {
+            let mut status = 0;
+            // SAFETY: the child is not reaped yet, so the number is still its own.
+            unsafe {
+                libc::kill(self.pid, libc::SIGKILL);
+                while libc::waitpid(self.pid, &mut status, 0) < 0
+                    && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+                {
+                }
+            }
+            self.status = Some(status);
+        }
+        let status = self.status.unwrap_or_default();
+        let how = if libc::WIFSIGNALED(status) {
+            match libc::WTERMSIG(status) {
+                libc::SIGSYS => "it made a system call that cells may not make".to_owned(),
+                libc::SIGKILL => "it was killed".to_owned(),
+                signal => format!("signal {signal}"),
+            }
+        } else {
+            format!("it ended with code {}", libc::WEXITSTATUS(status))
+        };
+        match self.last_words() {
+            words if words.is_empty() => how,
+            words => format!("{how}, saying: {words}"),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        use std::os::unix::fs::FileExt as _;
+        let mut words = [0; 512];
+        let read = self.stderr.read_at(&mut words, 0).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words[..read]).trim().to_owned();
+        words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A file in memory, without a name in any directory.
+pub(crate) fn memory_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: the name ends in a zero byte; the descriptor is fresh.
+    unsafe {
+        let fd = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_fd(fd)) }
+    }
+}
+
+/// Makes a file in memory unchangeable, by anybody and for good.
+pub(crate) fn seal(file: &File) -> io::Result<()> {
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: no pointers.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The descriptors of a child, taken once.
+///
+/// # Safety
+/// Only in a process that [`start`] made, and only once.
+pub(crate) unsafe fn inherited() -> (OwnedFd, OwnedFd) {
+    // SAFETY: `start` put them there, and nothing else took them.
+    unsafe { (OwnedFd::from_raw_fd(0), OwnedFd::from_raw_fd(1)) }
+}
