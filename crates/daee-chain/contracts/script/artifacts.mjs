@@ -3,11 +3,11 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
-const contracts = ['TalosToken', 'NodeRegistry', 'DaeeManager', 'DaeeOutbox'];
+const contracts = ['TalosToken', 'NodeRegistry', 'DaeeManager', 'DaeeOutbox', 'PriceReader'];
 const limit = 24576; // EIP-170
 const check = process.argv.includes('--check');
 
-execFileSync('node_modules/.bin/forge', ['build', '--skip', 'test'], { stdio: 'inherit' });
+execFileSync('node_modules/.bin/forge', ['build', '--force', '--skip', 'test'], { stdio: 'inherit' });
 mkdirSync('artifacts', { recursive: true });
 let stale = false;
 for (const name of contracts) {

@@ -11,9 +11,17 @@ import {AnchorTree} from "./lib/AnchorTree.sol";
 import {CidLib} from "./lib/CidLib.sol";
 
 /// @title Deployments, leases and their pay
-/// @notice Invariant: the contract holds exactly the sum of all escrows and all claims, and no lease was ever paid
-/// more than its rate times the seconds that its node's anchors credited while it ran.
-/// @dev Immutable (MARKET rule 18). Only `deploy` and `bid` can be paused; every way out stays open.
+/// @notice Invariant: the contract holds the sum of all escrows and all claims, to the wei, and no lease was ever paid
+/// more than its rate times the seconds that its node's anchors credited since its first opened leaf.
+/// @dev Immutable (MARKET rule 18). Only `deploy` and `bid` can be paused; every way out stays open. The token is
+/// trusted to be plain: no hooks, no fee on transfer (a payment that arrives short is refused all the same); state is
+/// written before any call to it.
+///
+/// What is not kept here yet, so that nobody relies on it. A node that anchors is credited for all its started
+/// leases, whether or not each was in the tree: proof that one was left out, and `demandLeaf` (rule 3), have their own
+/// version; until then a tenant who sees no leaf ends the lease with `stop`. Nobody is drawn to hold state (rule 4), a
+/// cancelled bid earns no fee and failed starters are not barred (rule 11), and no sequencer outage extends a
+/// deadline (rule 18): that needs a feed that not every chain has.
 contract DaeeManager is IDaeeManager, Pausable {
     using SafeERC20 for IERC20;
 
@@ -26,12 +34,18 @@ contract DaeeManager is IDaeeManager, Pausable {
     uint8 private constant REFUSED = 2;
     uint8 private constant EXHAUSTED = 3;
 
+    /// Whose an epoch was: evidence counts against this pair alone (MARKET rule 7).
+    struct Tenure {
+        address node;
+        uint96 deployment;
+    }
+
     /// What development and production differ in.
     struct Params {
         address pauser;
         uint128 minBond; // wei
         uint128 feePerByte; // wei burned for each byte of an artifact (MARKET rule 10)
-        uint32 minRunway; // seconds at the highest rate that a deployment must bring
+        uint32 minRunway; // seconds that the escrow must last: at the highest rate to deploy, at its own to bid and to update
         uint32 bidWindowMin; // seconds
         uint32 intervalMin; // seconds
     }
@@ -48,12 +62,12 @@ contract DaeeManager is IDaeeManager, Pausable {
     uint256 public deploymentCount;
     mapping(address account => uint256) public claimable;
     mapping(address node => mapping(bytes32 root => uint64)) public anchoredAt;
-    mapping(bytes32 epoch => address) public lesseeOf;
     mapping(bytes32 epoch => bool) public equivocated;
     mapping(bytes32 commitment => uint256) public evidenceBlock;
 
     mapping(uint256 id => Deployment) private _deployments;
     mapping(address node => Coverage) private _coverage;
+    mapping(bytes32 epoch => Tenure) private _tenures;
 
     constructor(ERC20Burnable token_, INodeRegistry registry_, Params memory p) {
         (token, registry) = (token_, registry_);
@@ -64,7 +78,8 @@ contract DaeeManager is IDaeeManager, Pausable {
     // ---- tenants -----------------------------------------------------------------------------------
 
     /// @inheritdoc IDaeeManager
-    /// @dev TIP-0042 3.2 steps 1 and 2. The fee burned by size is MARKET rule 10.
+    /// @dev TIP-0042 3.2 steps 1 and 2. The fee burned by size is MARKET rule 10; the size is the tenant's word, which
+    /// nodes hold against the bytes before they bid.
     function deploy(string calldata agentId, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, Terms calldata terms, uint128 payment)
         external
         whenNotPaused
@@ -86,19 +101,25 @@ contract DaeeManager is IDaeeManager, Pausable {
         _openBids(d);
         emit Deployed(id, msg.sender, agentId, artifactCid, artifactHash, bodyHash, d.version.manifestHash, payment);
         _pull(payment);
-        token.burn(fee);
+        _burn(fee);
     }
 
     /// @inheritdoc IDaeeManager
     /// @dev While a lease runs the new version stays pending, and the old one is paid, until a leaf of the new
-    /// one is opened (MARKET rule 10).
+    /// one is opened (MARKET rule 10). The fee comes out of what the lessee has not earned: it is paid first, and a
+    /// runway must stay, or a tenant could burn the escrow from under a running lease.
     function update(uint256 id, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, uint32 artifactBytes) external {
         Deployment storage d = _owned(id);
         require(d.phase == Phase.Bidding || d.phase == Phase.Leased, WrongPhase(d.phase));
         CidLib.requireRawOf(artifactCid, artifactHash);
         require(artifactBytes > 0 && artifactBytes <= ARTIFACT_MAX, ArtifactTooLarge(artifactBytes, ARTIFACT_MAX));
         uint256 fee = artifactBytes * uint256(feePerByte);
-        require(d.balance >= fee, PaymentBelowMinimum(d.balance, fee));
+        uint256 minimum = fee;
+        if (d.phase == Phase.Leased) {
+            _pay(id, d);
+            minimum += uint256(d.lease.rate) * minRunway;
+        }
+        require(d.balance >= minimum, PaymentBelowMinimum(d.balance, minimum));
 
         uint32 number = (d.pending.number > d.version.number ? d.pending.number : d.version.number) + 1;
         Version memory next = Version(artifactHash, bodyHash, _manifestHash(artifactHash, bodyHash), number);
@@ -117,7 +138,7 @@ contract DaeeManager is IDaeeManager, Pausable {
             emit Updated(id, number, artifactHash);
             emit Relisted(id, d.bidsClose, d.stateRoot);
         }
-        token.burn(fee);
+        _burn(fee);
     }
 
     /// @inheritdoc IDaeeManager
@@ -153,12 +174,17 @@ contract DaeeManager is IDaeeManager, Pausable {
     // ---- auction -----------------------------------------------------------------------------------
 
     /// @inheritdoc IDaeeManager
-    /// @dev Only the best bid is kept, so the cost does not grow with bidders; only it locks bond and capacity.
-    function bid(uint256 id, uint128 rate) external whenNotPaused {
+    /// @dev Only the best bid is kept, so the cost does not grow with bidders; only it locks bond and capacity. A bid
+    /// names the version whose bytes the bidder has verified (MARKET rule 10): an update that got in before it would
+    /// else bind the node to bytes it never saw. The escrow must last a runway, so that `assign` finds it funded.
+    function bid(uint256 id, uint128 rate, bytes32 manifestHash) external whenNotPaused {
         Deployment storage d = _in(id, Phase.Bidding);
         Terms storage t = d.terms;
         require(block.timestamp < d.bidsClose, BidsAreClosed(d.bidsClose));
+        require(manifestHash == d.version.manifestHash, WrongManifest(manifestHash, d.version.manifestHash));
         require(rate > 0 && rate <= t.rateMax, RateAboveMaximum(rate, t.rateMax));
+        uint256 runway = uint256(rate) * minRunway;
+        require(d.balance >= runway, PaymentBelowMinimum(d.balance, runway));
         if (d.lease.node != address(0)) {
             uint256 most = uint256(d.lease.rate) * 99 / 100;
             require(rate <= most, NotBetter(rate, most));
@@ -170,11 +196,18 @@ contract DaeeManager is IDaeeManager, Pausable {
         (d.lease.node, d.lease.rate, d.lease.bond) = (msg.sender, rate, bond);
         // A bid in the last moment gives the others time to answer, up to a hard end.
         uint64 late = uint64(block.timestamp) + (t.bidWindow / 4 < 60 ? t.bidWindow / 4 : 60);
-        if (late > d.bidsClose) d.bidsClose = late < d.bidsCloseHard ? late : d.bidsCloseHard;
+        if (late > d.bidsClose) {
+            uint64 more = late - d.bidsClose;
+            uint64 most = t.bidWindow - d.bidsExtended;
+            if (more > most) more = most;
+            d.bidsClose += more;
+            d.bidsExtended += uint24(more);
+        }
         emit BidPlaced(id, msg.sender, rate, d.bidsClose);
     }
 
     /// @inheritdoc IDaeeManager
+    /// @dev Never reverts once the window is over, whoever bid and whatever is left in escrow (MARKET rule 11).
     function assign(uint256 id) external {
         Deployment storage d = _in(id, Phase.Bidding);
         require(block.timestamp >= d.bidsClose, BidsAreOpen(d.bidsClose));
@@ -183,17 +216,12 @@ contract DaeeManager is IDaeeManager, Pausable {
             _relist(id, d);
             return;
         }
-        if (d.balance < uint256(l.rate) * minRunway) {
-            _dropBid(d);
-            _close(id, d);
-            return;
-        }
         d.phase = Phase.Leased;
         l.count += 1;
         // Work on a dropped branch of the chain cannot carry this epoch (MARKET rule 7).
         l.epoch = keccak256(abi.encode(blockhash(block.number - 1), id, l.count));
         l.assignedAt = uint64(block.timestamp);
-        lesseeOf[l.epoch] = l.node;
+        _tenures[l.epoch] = Tenure(l.node, uint96(id));
         emit Assigned(id, l.node, l.epoch, l.rate, l.bond);
     }
 
@@ -203,18 +231,15 @@ contract DaeeManager is IDaeeManager, Pausable {
     /// @dev MARKET rules 1 to 3: an anchor credits what passed since the last one, at most the node's interval;
     /// what was missed is never filled in. A root counts once.
     function anchor(bytes32 root) external {
-        uint32 interval = registry.anchorIntervalOf(msg.sender);
-        require(interval > 0, INodeRegistry.NotRegistered(msg.sender));
-        require(anchoredAt[msg.sender][root] == 0, RootRepeated(root));
         Coverage storage c = _coverage[msg.sender];
-        uint64 now_ = uint64(block.timestamp);
-        if (c.lastAnchor != 0) {
-            uint64 gap = now_ - c.lastAnchor;
-            c.covered += gap < interval ? gap : interval;
-        }
-        c.lastAnchor = now_;
+        // Fixed when the node registered, so it is asked for once.
+        if (c.interval == 0) c.interval = registry.anchorIntervalOf(msg.sender);
+        require(c.interval > 0, INodeRegistry.NotRegistered(msg.sender));
+        require(anchoredAt[msg.sender][root] == 0, RootRepeated(root));
+        c.covered += _running(c);
+        c.lastAnchor = uint64(block.timestamp);
         c.anchors += 1;
-        anchoredAt[msg.sender][root] = now_;
+        anchoredAt[msg.sender][root] = uint64(block.timestamp);
         emit Anchored(msg.sender, root, c.covered);
     }
 
@@ -229,19 +254,20 @@ contract DaeeManager is IDaeeManager, Pausable {
         require(leaf.preRoot == d.stateRoot, WrongPreRoot(leaf.preRoot, d.stateRoot));
         bytes32 hash = leafHash(leaf);
         uint64 anchored = _anchoredInLease(d, AnchorTree.rootOf(id, hash, proof));
-        _acceptVersion(id, d, leaf.artifactHash);
-        uint64 credited = l.startedAt == 0 ? 0 : _counted(l) - l.coveredBase;
-        require(leaf.coveredSeconds <= credited, CoverageOverstated(leaf.coveredSeconds, credited));
-
-        if (l.startedAt == 0 && l.endTime == 0) {
-            l.startedAt = uint64(block.timestamp);
-            l.coveredBase = _coverage[l.node].covered;
-        }
+        _acceptVersion(id, d, leaf.artifactHash, anchored);
         if (l.endTime != 0 && anchored >= l.endTime) {
             // The final leaf: what passed between the last anchor and the exit counts after all.
             l.coveredLimit += l.tailCredit;
             l.tailCredit = 0;
             l.finalOpen = true;
+        }
+        uint64 credited = _credited(l);
+        require(leaf.coveredSeconds <= credited, CoverageOverstated(leaf.coveredSeconds, credited));
+        if (l.startedAt == 0 && l.endTime == 0) {
+            // Pay begins here: the part of the running gap that is already past was nobody's.
+            Coverage storage c = _coverage[l.node];
+            l.startedAt = uint64(block.timestamp);
+            l.coveredBase = c.covered + _running(c);
         }
         (l.seq, l.leafHash, d.stateRoot) = (leaf.seq, hash, leaf.stateRoot);
         emit Opened(id, leaf.epoch, leaf.seq, hash, leaf.stateRoot, leaf.logRoot, leaf.transcriptRoot);
@@ -278,15 +304,17 @@ contract DaeeManager is IDaeeManager, Pausable {
         (address node, bytes32 epoch) = (l.node, l.epoch);
         emit Expired(id, node, cut, bounty, msg.sender);
         _pay(id, d);
-        _endLease(d);
-        _relist(id, d);
+        _endLease(id, d);
         registry.slash(node, epoch, cut, msg.sender, bounty);
     }
 
     /// @inheritdoc IDaeeManager
+    /// @dev MARKET rule 10. A lessee that let the time run out has refused in silence: then the owner may say so, and
+    /// the old version is paid until one of them does.
     function refuseUpdate(uint256 id) external {
         Deployment storage d = _in(id, Phase.Leased);
-        require(d.lease.node == msg.sender, NotLessee(msg.sender));
+        bool timedOut = block.timestamp > d.pendingUntil && msg.sender == d.owner;
+        require(msg.sender == d.lease.node || timedOut, NotLessee(msg.sender));
         require(d.pending.number != 0, NothingToDo());
         _exit(id, d, REFUSED);
     }
@@ -300,16 +328,7 @@ contract DaeeManager is IDaeeManager, Pausable {
         bool waits = l.startedAt != 0 && !l.finalOpen;
         require(!waits || block.timestamp > over, TooEarly(over));
         _pay(id, d);
-        uint8 reason = l.exit;
-        _endLease(d);
-        if (reason == REFUSED) {
-            d.version = d.pending;
-            delete d.pending;
-            emit Updated(id, d.version.number, d.version.artifactHash);
-            _relist(id, d);
-        } else {
-            _close(id, d);
-        }
+        _endLease(id, d);
     }
 
     // ---- evidence (MARKET rule 7) --------------------------------------------------------------------
@@ -332,13 +351,21 @@ contract DaeeManager is IDaeeManager, Pausable {
         require(a.deployment == b.deployment && a.epoch == b.epoch && a.seq == b.seq, NotEvidence("different places"));
         require(hashA != hashB, NotEvidence("the same leaf"));
         require(!equivocated[a.epoch], NotEvidence("counted already"));
-        address node = lesseeOf[a.epoch];
-        // ECDSA refuses a high s, so no second signature of one leaf passes for another.
-        require(node != address(0) && ECDSA.recover(_digest(hashA), signatureA) == node && ECDSA.recover(_digest(hashB), signatureB) == node, NotEvidence("not the lessee's signatures"));
+        Tenure memory tenure = _tenures[a.epoch];
+        address node = tenure.node;
+        // Leaves that name another deployment would spend the one report that an epoch has.
+        require(node != address(0) && tenure.deployment == a.deployment, NotEvidence("no such lease"));
+        require(_signed(node, hashA, signatureA) && _signed(node, hashB, signatureB), NotEvidence("not the lessee's signatures"));
         equivocated[a.epoch] = true;
 
-        _endForFraud(a.deployment, a.epoch);
-        uint128 slashed = _slashBond(a.deployment, a.epoch, node);
+        Deployment storage d = _deployments[a.deployment];
+        bool live = d.lease.epoch == a.epoch && (d.phase == Phase.Leased || d.phase == Phase.Closing);
+        if (live) {
+            _pay(a.deployment, d);
+            _endLease(a.deployment, d);
+        }
+        uint128 bond = _bond(d.terms);
+        uint128 slashed = registry.slash(node, a.epoch, bond, msg.sender, bond / 10);
         emit Equivocated(a.deployment, a.epoch, node, a.seq, slashed, msg.sender);
     }
 
@@ -351,6 +378,10 @@ contract DaeeManager is IDaeeManager, Pausable {
     function leaseOf(uint256 id) external view returns (Phase, address, bytes32) {
         Deployment storage d = _deployments[id];
         return (d.phase, d.lease.node, d.lease.epoch);
+    }
+
+    function lesseeOf(bytes32 epoch) external view returns (address) {
+        return _tenures[epoch].node;
     }
 
     function coverage(address node) external view returns (Coverage memory) {
@@ -411,7 +442,7 @@ contract DaeeManager is IDaeeManager, Pausable {
     function _openBids(Deployment storage d) private {
         d.phase = Phase.Bidding;
         d.bidsClose = uint64(block.timestamp) + d.terms.bidWindow;
-        d.bidsCloseHard = uint64(block.timestamp) + 2 * d.terms.bidWindow;
+        d.bidsExtended = 0;
     }
 
     function _relist(uint256 id, Deployment storage d) private {
@@ -436,22 +467,39 @@ contract DaeeManager is IDaeeManager, Pausable {
         }
     }
 
-    function _acceptVersion(uint256 id, Deployment storage d, bytes32 artifactHash) private {
-        if (artifactHash == d.version.artifactHash) return;
-        bool pending = d.pending.number != 0 && block.timestamp <= d.pendingUntil;
-        require(pending && artifactHash == d.pending.artifactHash, WrongArtifact(artifactHash, d.version.artifactHash));
-        d.version = d.pending;
-        delete d.pending;
-        emit Updated(id, d.version.number, artifactHash);
+    /// A leaf of the pending version, anchored since it was proposed, accepts it: an update of the manifest alone
+    /// has the artifact of the old version, whose earlier leaves say nothing about it.
+    function _acceptVersion(uint256 id, Deployment storage d, bytes32 artifactHash, uint64 anchored) private {
+        bool pending = d.pending.number != 0 && block.timestamp <= d.pendingUntil && d.lease.exit != REFUSED;
+        if (pending && artifactHash == d.pending.artifactHash && anchored >= d.pendingUntil - d.terms.startWindow) {
+            _adoptPending(id, d);
+        } else {
+            require(artifactHash == d.version.artifactHash, WrongArtifact(artifactHash, d.version.artifactHash));
+        }
     }
 
-    /// The node's covered seconds that count for this lease so far.
-    function _counted(Lease storage l) private view returns (uint64) {
-        return l.endTime == 0 ? _coverage[l.node].covered : l.coveredLimit;
+    function _adoptPending(uint256 id, Deployment storage d) private {
+        d.version = d.pending;
+        delete d.pending;
+        emit Updated(id, d.version.number, d.version.artifactHash);
+    }
+
+    /// What an anchor would credit now: the gap since the last one, at most the interval (MARKET rule 2).
+    function _running(Coverage storage c) private view returns (uint64) {
+        if (c.lastAnchor == 0) return 0;
+        uint64 gap = uint64(block.timestamp) - c.lastAnchor;
+        return gap < c.interval ? gap : c.interval;
+    }
+
+    /// Seconds credited to this lease so far.
+    function _credited(Lease storage l) private view returns (uint64) {
+        if (l.startedAt == 0) return 0;
+        uint64 counted = l.endTime == 0 ? _coverage[l.node].covered : l.coveredLimit;
+        return counted > l.coveredBase ? counted - l.coveredBase : 0;
     }
 
     function _unpaid(Lease storage l) private view returns (uint64) {
-        return l.startedAt == 0 ? 0 : _counted(l) - l.coveredBase - l.coveredPaid;
+        return _credited(l) - l.coveredPaid;
     }
 
     /// Pays what is due out of the escrow; true when the escrow could not cover it.
@@ -477,34 +525,27 @@ contract DaeeManager is IDaeeManager, Pausable {
         uint64 now_ = uint64(block.timestamp);
         d.phase = Phase.Closing;
         (l.endTime, l.exit, l.coveredLimit) = (now_, reason, c.covered);
-        if (l.startedAt != 0) {
-            uint64 gap = now_ - c.lastAnchor;
-            uint32 interval = registry.anchorIntervalOf(l.node);
-            l.tailCredit = gap < interval ? gap : interval;
-        }
+        if (l.startedAt != 0) l.tailCredit = _running(c);
         emit Ending(id, l.node, now_, reason);
     }
 
-    function _endLease(Deployment storage d) private {
+    /// Ends a lease that was paid. What its exit asked for follows; a lease that expired or was fraud had none, and
+    /// opens for bids again, with the update that was still waiting for its lessee.
+    function _endLease(uint256 id, Deployment storage d) private {
         Lease storage l = d.lease;
         registry.endLease(l.node, l.epoch, l.bond, d.terms.cpuMilli, d.terms.memMiB, d.terms.gpu);
-        uint32 count = l.count;
+        (uint32 count, uint8 reason) = (l.count, l.exit);
         delete d.lease;
         d.lease.count = count;
-    }
-
-    function _endForFraud(uint256 id, bytes32 epoch) private {
-        Deployment storage d = _deployments[id];
-        if (d.lease.epoch != epoch || (d.phase != Phase.Leased && d.phase != Phase.Closing)) return;
-        bool closing = d.phase == Phase.Closing;
-        _pay(id, d);
-        _endLease(d);
-        closing ? _close(id, d) : _relist(id, d);
-    }
-
-    function _slashBond(uint256 id, bytes32 epoch, address node) private returns (uint128) {
-        uint128 bond = _bond(_deployments[id].terms);
-        return registry.slash(node, epoch, bond, msg.sender, bond / 10);
+        if (reason == STOPPED || reason == EXHAUSTED) {
+            _close(id, d);
+            return;
+        }
+        if (d.pending.number != 0) {
+            if (reason == REFUSED || block.timestamp <= d.pendingUntil) _adoptPending(id, d);
+            else delete d.pending;
+        }
+        _relist(id, d);
     }
 
     function _close(uint256 id, Deployment storage d) private {
@@ -513,6 +554,10 @@ contract DaeeManager is IDaeeManager, Pausable {
         d.balance = 0;
         claimable[d.owner] += refund;
         emit Closed(id, refund);
+    }
+
+    function _burn(uint256 amount) private {
+        if (amount > 0) token.burn(amount);
     }
 
     function _pull(uint256 amount) private {
@@ -526,8 +571,11 @@ contract DaeeManager is IDaeeManager, Pausable {
         return sha256(abi.encode(MANIFEST_TAG, artifactHash, bodyHash));
     }
 
-    function _digest(bytes32 structHash) private view returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", domainSeparator(), structHash));
+    /// A signature with a high s is none, so no second signature of one leaf passes for another (MARKET rule 7).
+    function _signed(address node, bytes32 structHash, bytes calldata signature) private view returns (bool) {
+        bytes32 digest = keccak256(abi.encodePacked(hex"1901", domainSeparator(), structHash));
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, signature);
+        return failure == ECDSA.RecoverError.NoError && signer == node;
     }
 
     function _known(uint256 id) private view returns (Deployment storage d) {

@@ -9,9 +9,12 @@ import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 
 /// @title Stake and capacity of execution nodes
-/// @notice Invariant: the contract holds exactly the sum of all stakes and unbonding stakes, and for each node
-/// locked = bonds of its leases and standing best bids + its tails <= stake.
-/// @dev Immutable (MARKET rule 18). Only `register` can be paused; every way out stays open.
+/// @notice Invariant: the contract holds the sum of all stakes and unbonding stakes, to the wei; for each node
+/// locked = bonds of its leases and standing best bids + its tails <= stake, and used capacity is that of the same
+/// leases and bids.
+/// @dev Immutable (MARKET rule 18). Only `register` can be paused; every way out stays open. Nothing is slashed but
+/// bonds, which stay locked until their tail is over (rule 6); a registration is for good, so a node that left can
+/// not come back with a clean record under the same operator.
 contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
     using SafeERC20 for IERC20;
 
@@ -29,8 +32,21 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
     /// @notice Set once, right after the manager is deployed, then fixed for good.
     address public manager;
 
+    /// Tails in the order in which they end, which is the order in which they began.
+    struct Queue {
+        uint64 head;
+        uint64 end;
+        mapping(uint64 => bytes32) epochs;
+        mapping(bytes32 epoch => Bond) bonds;
+    }
+
+    struct Bond {
+        uint128 amount;
+        uint64 until;
+    }
+
     mapping(address => Node) private _nodes;
-    mapping(address => Tail[]) private _tails;
+    mapping(address => Queue) private _tails;
     address[] private _operators;
 
     constructor(ERC20Burnable token_, address pauser_, uint128 minStake_, uint32 unbondTime_, uint32 tail_, uint32 anchorIntervalMin_) EIP712("DAEE", "1") {
@@ -56,12 +72,14 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
     {
         Node storage n = _nodes[operator];
         require(n.owner == address(0), AlreadyRegistered(operator));
+        require(operator != address(0), ConsentMissing(operator));
         require(anchorInterval >= anchorIntervalMin && anchorInterval <= 1 days, BadInterval(anchorInterval));
         require(amount >= minStake, StakeBelowMinimum(amount, minStake));
         // Without the operator's word anybody could claim its account as the node they are paid for.
         if (operator != msg.sender) {
             bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(REGISTER, operator, msg.sender)));
-            require(ECDSA.recover(digest, operatorConsent) == operator, ConsentMissing(operator));
+            (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, operatorConsent);
+            require(failure == ECDSA.RecoverError.NoError && signer == operator, ConsentMissing(operator));
         }
         n.owner = msg.sender;
         (n.cpuMilli, n.memMiB, n.gpu, n.anchorInterval) = (cpuMilli, memMiB, gpu, anchorInterval);
@@ -100,20 +118,22 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
         IERC20(token).safeTransfer(msg.sender, amount);
     }
 
-    /// @notice Frees bonds of leases that ended more than `tail` ago, at most 32 a call.
+    /// @inheritdoc INodeRegistry
+    /// @dev At most 32 a call, so that it fits into a block however many there are.
     function releaseTails(address operator) public {
         Node storage n = _nodes[operator];
-        Tail[] storage list = _tails[operator];
-        uint256 i = 0;
-        for (uint256 looked = 0; looked < TAILS_PER_CALL && i < list.length; looked++) {
-            if (list[i].until > block.timestamp) {
-                i++;
-                continue;
-            }
-            n.locked -= list[i].amount;
-            list[i] = list[list.length - 1];
-            list.pop();
+        Queue storage q = _tails[operator];
+        (uint64 head, uint64 end, uint128 freed) = (q.head, q.end, 0);
+        for (uint256 i = 0; i < TAILS_PER_CALL && head < end; i++) {
+            bytes32 epoch = q.epochs[head];
+            if (q.bonds[epoch].until > block.timestamp) break;
+            freed += q.bonds[epoch].amount;
+            delete q.bonds[epoch];
+            delete q.epochs[head++];
         }
+        if (head == q.head) return;
+        q.head = head;
+        n.locked -= freed;
     }
 
     // ---- the manager -------------------------------------------------------------------------------
@@ -123,7 +143,7 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
         _;
     }
 
-    /// @notice Locks a bond and sets capacity aside for a best bid.
+    /// @inheritdoc INodeRegistry
     function reserve(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external onlyManager returns (uint32) {
         Node storage n = _known(operator);
         if (n.stake - n.locked < bond) releaseTails(operator);
@@ -139,35 +159,35 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
         return n.anchorInterval;
     }
 
-    /// @notice Undoes `reserve` for a bid that was beaten or withdrawn: nothing ran, so no tail.
+    /// @inheritdoc INodeRegistry
     function release(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external onlyManager {
         Node storage n = _nodes[operator];
         n.locked -= bond;
         _freeCapacity(n, cpuMilli, memMiB, gpu);
     }
 
-    /// @notice Frees the capacity of a lease that ended; its bond becomes a tail.
+    /// @inheritdoc INodeRegistry
     function endLease(address operator, bytes32 epoch, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external onlyManager {
         _freeCapacity(_nodes[operator], cpuMilli, memMiB, gpu);
-        _tails[operator].push(Tail(epoch, bond, uint64(block.timestamp) + tail));
+        Queue storage q = _tails[operator];
+        q.epochs[q.end++] = epoch;
+        q.bonds[epoch] = Bond(bond, uint64(block.timestamp) + tail);
     }
 
-    /// @notice Takes up to `amount` from the tail of `epoch`: `reward` of it to the reporter, the rest burned.
+    /// @inheritdoc INodeRegistry
     function slash(address operator, bytes32 epoch, uint128 amount, address reporter, uint128 reward) external onlyManager returns (uint128 slashed) {
-        Tail[] storage list = _tails[operator];
-        for (uint256 i = 0; i < list.length; i++) {
-            if (list[i].epoch != epoch) continue;
-            slashed = amount < list[i].amount ? amount : list[i].amount;
-            list[i].amount -= slashed;
-            Node storage n = _nodes[operator];
-            n.locked -= slashed;
-            n.stake -= slashed;
-            if (reward > slashed) reward = slashed;
-            emit Slashed(operator, epoch, slashed, slashed - reward);
-            if (reward > 0) IERC20(token).safeTransfer(reporter, reward);
-            token.burn(slashed - reward);
-            break;
-        }
+        Bond storage bond = _tails[operator].bonds[epoch];
+        slashed = amount < bond.amount ? amount : bond.amount;
+        if (slashed == 0) return 0;
+        // More would make it worth a node's while to report itself (MARKET rule 7).
+        if (reward > slashed / 10) reward = slashed / 10;
+        bond.amount -= slashed;
+        Node storage n = _nodes[operator];
+        n.locked -= slashed;
+        n.stake -= slashed;
+        emit Slashed(operator, epoch, slashed, slashed - reward);
+        if (reward > 0) IERC20(token).safeTransfer(reporter, reward);
+        token.burn(slashed - reward);
     }
 
     // ---- views and switches ------------------------------------------------------------------------
@@ -176,8 +196,13 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
         return _nodes[operator];
     }
 
-    function tails(address operator) external view returns (Tail[] memory) {
-        return _tails[operator];
+    function tails(address operator) external view returns (Tail[] memory list) {
+        Queue storage q = _tails[operator];
+        list = new Tail[](q.end - q.head);
+        for (uint64 i = q.head; i < q.end; i++) {
+            Bond storage bond = q.bonds[q.epochs[i]];
+            list[i - q.head] = Tail(q.epochs[i], bond.amount, bond.until);
+        }
     }
 
     function ownerOf(address operator) external view returns (address) {
@@ -189,9 +214,9 @@ contract NodeRegistry is INodeRegistry, Pausable, EIP712 {
     }
 
     function operators(uint256 from, uint256 count) external view returns (address[] memory page) {
-        uint256 end = from + count > _operators.length ? _operators.length : from + count;
-        page = new address[](end > from ? end - from : 0);
-        for (uint256 i = from; i < end; i++) page[i - from] = _operators[i];
+        uint256 left = from < _operators.length ? _operators.length - from : 0;
+        page = new address[](count < left ? count : left);
+        for (uint256 i = 0; i < page.length; i++) page[i] = _operators[from + i];
     }
 
     function pause(bool on) external {

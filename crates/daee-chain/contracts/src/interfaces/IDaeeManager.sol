@@ -52,30 +52,31 @@ interface IDaeeManager {
         uint32 number; // 1, 2, ...
     }
 
+    // Fields stand in the order that packs them: what one call writes together shares a slot.
     struct Lease {
         address node; // best bidder while Bidding, lessee after
-        bytes32 epoch; // keccak256(blockhash(assignment block - 1), deployment, count)
-        uint32 count; // leases so far
+        uint32 count; // leases so far, this one included
+        uint64 assignedAt;
         uint128 rate;
         uint128 bond;
-        uint64 assignedAt;
+        bytes32 epoch; // keccak256(blockhash(assignment block - 1), deployment, count)
         uint64 startedAt; // first opened leaf, 0 before
-        uint64 endTime; // set by an exit, 0 before
-        uint64 coveredBase; // node's covered seconds when pay began
+        uint64 coveredBase; // the node's covered seconds that came before pay began
         uint64 coveredPaid; // of those since, paid so far
+        uint64 seq; // last opened leaf
+        bytes32 leafHash;
+        uint64 endTime; // set by an exit, 0 before
         uint64 coveredLimit; // once an exit fixed endTime: the node's covered seconds that still count
         uint64 tailCredit; // added to the limit when the final leaf is opened
         uint8 exit; // reason of the exit, 0 before
         bool finalOpen; // the final leaf is open
-        uint64 seq; // last opened leaf
-        bytes32 leafHash;
     }
 
     struct Deployment {
         address owner;
         Phase phase;
         uint64 bidsClose;
-        uint64 bidsCloseHard;
+        uint24 bidsExtended; // seconds that late bids added to this window so far, at most one bidWindow
         uint128 balance; // escrow not yet paid
         uint128 paid;
         bytes32 stateRoot; // last opened root, survives leases
@@ -83,7 +84,7 @@ interface IDaeeManager {
         Terms terms;
         Version version; // what runs
         Version pending; // what was asked for by update; number 0 = none
-        uint64 pendingUntil;
+        uint64 pendingUntil; // the lessee may accept it until then
         Lease lease;
     }
 
@@ -91,6 +92,7 @@ interface IDaeeManager {
         uint64 lastAnchor; // time
         uint64 covered; // seconds credited in the node's life (MARKET rules 2, 3)
         uint64 anchors; // count
+        uint32 interval; // the node's anchorInterval, as it registered; 0 before its first anchor
     }
 
     event Deployed(uint256 indexed id, address indexed owner, string agentId, bytes artifactCid, bytes32 artifactHash, bytes32 bodyHash, bytes32 manifestHash, uint128 payment);
@@ -122,6 +124,7 @@ interface IDaeeManager {
     error BidsAreClosed(uint64 closedAt);
     error BidsAreOpen(uint64 closeAt);
     error NotBetter(uint256 rate, uint256 mustBeAtMost);
+    error WrongManifest(bytes32 given, bytes32 offered);
     error RateAboveMaximum(uint256 rate, uint256 maximum);
     error IntervalTooLong(uint256 nodeInterval, uint256 maximum);
     error NotAnchored(bytes32 root);
@@ -137,20 +140,40 @@ interface IDaeeManager {
     error RootRepeated(bytes32 root);
     error NotEvidence(string why);
 
+    /// @notice Opens a deployment for bids and takes `payment` into its escrow; burns a fee by size (MARKET rule 10).
     function deploy(string calldata agentId, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, Terms calldata terms, uint128 payment) external returns (uint256 id);
-    function bid(uint256 id, uint128 rate) external;
-    function assign(uint256 id) external; // anyone, after bidsClose; relists when nobody bid
-    function anchor(bytes32 root) external; // a registered operator, once an interval
-    function open(uint256 id, Checkpoint calldata leaf, bytes32[] calldata proof) external; // anyone
-    function settle(uint256[] calldata ids) external; // anyone
-    function expire(uint256 id) external; // anyone; pays a bounty
-    function stop(uint256 id) external; // owner
-    function finish(uint256 id) external; // anyone, Closing and after endTime + openWindow, or at once when the final leaf is open
-    function update(uint256 id, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, uint32 artifactBytes) external; // owner; stays pending until a leaf of it is opened
-    function refuseUpdate(uint256 id) external; // lessee: free exit while an update is pending; relists
-    function topUp(uint256 id, uint128 amount) external; // anyone
+    /// @notice By a registered operator, while bids are open: better than the last by 1 % or more. `manifestHash` is that
+    /// of the version whose bytes the bidder has verified (MARKET rule 10).
+    function bid(uint256 id, uint128 rate, bytes32 manifestHash) external;
+    /// @notice By anyone, once bids are closed: the best bid becomes a lease of a new epoch (MARKET rule 7); where nobody
+    /// bid, bids open again (rule 11).
+    function assign(uint256 id) external;
+    /// @notice By a registered operator, once an interval (MARKET rules 1 to 3).
+    function anchor(bytes32 root) external;
+    /// @notice By anyone: shows one leaf of an anchored root and moves the state on (MARKET rule 1). Pay begins with the
+    /// first.
+    function open(uint256 id, Checkpoint calldata leaf, bytes32[] calldata proof) external;
+    /// @notice By anyone: pays what is due; a deployment whose escrow is spent begins to end. Others are passed over.
+    function settle(uint256[] calldata ids) external;
+    /// @notice By anyone, for a bounty: ends a lease whose node did not start in time, or was silent for longer than
+    /// interval + grace (MARKET rules 3 and 18).
+    function expire(uint256 id) external;
+    /// @notice By the owner: closes, at once where nobody has the lease, else after its final leaf (MARKET rule 5).
+    function stop(uint256 id) external;
+    /// @notice By anyone: ends what was closing, once the final leaf is open or its window over (MARKET rule 5).
+    function finish(uint256 id) external;
+    /// @notice By the owner: asks for another version (MARKET rule 10). Without a lessee it is offered at once.
+    function update(uint256 id, bytes calldata artifactCid, bytes32 artifactHash, bytes32 bodyHash, uint32 artifactBytes) external;
+    /// @notice By the lessee while an update waits, or by the owner once that timed out: the lease ends at no cost and
+    /// bids open for the new version (MARKET rule 10).
+    function refuseUpdate(uint256 id) external;
+    /// @notice By anyone: adds to the escrow, which is the owner's.
+    function topUp(uint256 id, uint128 amount) external;
+    /// @notice Sends the caller everything it may claim.
     function withdraw(address to) external returns (uint256 amount);
-    function commitEvidence(bytes32 commitment) external; // keccak256(abi.encode(reporter, leafHashA, leafHashB, salt))
+    /// @notice keccak256(abi.encode(reporter, leafHashA, leafHashB, salt)), in a block before the report (MARKET rule 7).
+    function commitEvidence(bytes32 commitment) external;
+    /// @notice Two leaves for one place, both signed by the lessee: its bond is lost (MARKET rule 7).
     function reportEquivocation(Checkpoint calldata a, bytes calldata signatureA, Checkpoint calldata b, bytes calldata signatureB, bytes32 salt) external;
 
     function deployment(uint256 id) external view returns (Deployment memory);

@@ -15,7 +15,7 @@ interface IDaeeOutbox {
     error TooLarge(uint256 size, uint256 limit);
     error NotNewer(uint64 turn, uint64 last);
 
-    /// @notice Only the current lessee, only in its own epoch, only for a turn later than the last published for the topic.
+    /// @notice Only the current lessee, only in its own epoch, only for a turn later than the last it published for the topic.
     function publish(uint256 id, bytes32 epoch, uint64 turn, bytes32 topic, bytes calldata data) external;
     function latest(uint256 id, bytes32 topic) external view returns (Value memory);
 }

@@ -7,8 +7,8 @@ interface INodeRegistry {
     struct Node {
         address owner; // who staked and who is paid
         uint128 stake; // free + locked, wei
-        uint128 locked; // bonds of live leases and of tails
-        uint128 unbonding; // leaves at unbondAt, slashable until then
+        uint128 locked; // bonds of standing best bids, of live leases and of tails
+        uint128 unbonding; // leaves at unbondAt
         uint64 unbondAt;
         uint32 cpuMilli; // declared capacity
         uint32 memMiB;
@@ -47,18 +47,30 @@ interface INodeRegistry {
     error ConsentMissing(address operator);
     error BadInterval(uint32 interval);
 
-    /// @notice Called by the owner; `operatorConsent` is the operator's EIP-712 signature over Register(operator, owner).
+    /// @notice Called by the owner; `operatorConsent` is the operator's EIP-712 signature over Register(operator, owner),
+    /// and may be empty where both are one.
     function register(address operator, uint32 cpuMilli, uint32 memMiB, uint16 gpu, uint32 anchorInterval, string calldata endpoint, uint128 amount, bytes calldata operatorConsent) external;
-    function setEndpoint(string calldata endpoint) external; // by the operator
+    /// @notice By the operator: where its API is from now on.
+    function setEndpoint(string calldata endpoint) external;
+    /// @notice By anyone, as a gift to the owner.
     function stake(address operator, uint128 amount) external;
-    function unstake(address operator, uint128 amount) external; // begins unbonding
+    /// @notice By the owner: begins unbonding of what no bond holds; each call restarts the time for all of it.
+    function unstake(address operator, uint128 amount) external;
+    /// @notice By the owner, once unbonding is over.
     function withdrawStake(address operator) external;
-    function releaseTails(address operator) external; // anyone: frees bonds whose time is over
+    /// @notice By anyone: frees the bonds whose tail is over (MARKET rule 6).
+    function releaseTails(address operator) external;
 
     // The manager's calls.
+
+    /// @notice Locks a bond and sets capacity aside for a best bid.
     function reserve(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external returns (uint32 anchorInterval);
+    /// @notice Undoes `reserve` for a bid that was beaten or dropped: nothing ran, so no tail.
     function release(address operator, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external;
+    /// @notice Frees the capacity of a lease that ended; its bond becomes a tail (MARKET rule 6).
     function endLease(address operator, bytes32 epoch, uint128 bond, uint32 cpuMilli, uint32 memMiB, uint16 gpu) external;
+    /// @notice Takes up to `amount` from the tail of `epoch`: `reward` of it, at most a tenth, to the reporter, the rest
+    /// burned (MARKET rule 7).
     function slash(address operator, bytes32 epoch, uint128 amount, address reporter, uint128 reward) external returns (uint128 slashed);
 
     function ownerOf(address operator) external view returns (address);
