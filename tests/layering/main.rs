@@ -90,6 +90,10 @@ mod a_wrong_workspace_is_found {
             &[("daee-verify", &["cid"])],
             &["daee-verify: cid lives in daee-artifact and daee-ipfs alone"],
         );
+        check(
+            &[("daee-devnet", &["alloy-consensus", "alloy-eips", "alloy-provider"])],
+            &["daee-devnet: alloy-provider lives in daee-chain alone"],
+        );
     }
 
     #[test]

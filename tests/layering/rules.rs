@@ -45,12 +45,17 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("daee-ipfs", "daee-http"),
     ("daee-egress", "daee-http"),
     ("daee-devnet", "daee-http"),
+    ("daee-chain", "daee-http"),
 ];
 
 /// Dependencies that one crate hides behind its own types, so that replacing them touches one crate.
 /// A name that ends in `*` stands for a family.
 const HOMES: &[(&str, &[&str])] = &[
     ("wasmer*", &["daee-runtime"]),
+    // Blocks and transactions as Ethereum encodes them: the development chain makes what a client reads,
+    // and writing that again would mean two encoders to keep right.
+    ("alloy-consensus", &["daee-chain", "daee-devnet"]),
+    ("alloy-eips", &["daee-chain", "daee-devnet"]),
     ("alloy*", &["daee-chain"]),
     ("revm*", &["daee-devnet"]),
     ("redb", &["daee-store"]),
