@@ -18,8 +18,6 @@ use crate::{
 
 /// How long a new cell may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// How long a cell may take to read what it is told.
-const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What an agent is started from.
 #[derive(Clone, Debug)]
@@ -155,7 +153,7 @@ impl Agent {
         let mut agent = Self {
             runtime: runtime.clone(),
             module: launch.module,
-            limits: launch.limits,
+            limits: launch.limits.clamped(),
             policy: launch.policy,
             env: launch.env,
             args: launch.args,
@@ -172,7 +170,9 @@ impl Agent {
     /// Handles one event to its end. Whatever the guest does, this returns, and the agent can handle
     /// the next event; whether it should is the host's to decide.
     pub fn turn(&mut self, event: Event, at: Timestamp) -> Turned {
-        let born = if self.cell.is_none() { self.bear() } else { Ok(()) };
+        // A cell that died since its last turn had seen nothing of this event.
+        let lives = self.cell.as_mut().is_some_and(Cell::lives);
+        let born = if lives { Ok(()) } else { self.bear() };
         let turn = self.progress.turn + 1;
         self.progress.turn = turn;
         let frame = event.frame(turn, at);
@@ -236,7 +236,7 @@ impl Agent {
             self.cell = None;
         }
         let effects = delta.effects().to_vec();
-        self.progress.fuel += fuel;
+        self.progress.fuel = self.progress.fuel.saturating_add(fuel);
         let commit =
             Commit { delta: delta.encode(), transcript, logs, progress: self.progress.encode() };
         self.state.apply(delta);
@@ -281,7 +281,7 @@ impl Agent {
     pub fn cell_pid(&self) -> Option<u32> {
         match &self.cell.as_ref()?.life {
             Life::Process(child) => Some(child.pid()),
-            Life::Thread => None,
+            Life::Thread(_) => None,
         }
     }
 
@@ -292,6 +292,11 @@ impl Agent {
 
     fn bear(&mut self) -> Result<(), StartError> {
         let machine = self.state.machine().filter(|_| self.module.style() == RunStyle::Reactor);
+        let kept = machine.map_or(0, |machine| u64::from(machine.page_count()) * PAGE_BYTES as u64);
+        if kept > self.limits.memory_max.0 {
+            let (kept, most) = (ByteSize(kept), self.limits.memory_max);
+            return Err(StartError::Agent(format!("its memory is {kept}, and {most} are allowed")));
+        }
         let birth = Birth {
             style: self.module.style(),
             limits: self.limits,
@@ -321,7 +326,7 @@ struct Cell {
 enum Life {
     Process(Child),
     /// Ends by itself when the link closes.
-    Thread,
+    Thread(std::thread::JoinHandle<()>),
 }
 
 /// How a cell's part of a turn went.
@@ -343,15 +348,14 @@ impl Cell {
         let node = |error: std::io::Error| StartError::Cell(error.to_string());
         let (here, there) = UnixStream::pair().map_err(node)?;
         let mut link = Link::new(here, limits.door_frame_max);
-        link.set_patience(READ_WITHIN).map_err(node)?;
         let Some(cells) = runtime.cells() else {
             let code = map(module).map_err(node)?;
             let link_in = Link::new(there, ByteSize::gib(4));
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name("daee-cell".into())
                 .spawn(move || cell::serve(link_in, &code, Walls::None))
                 .map_err(node)?;
-            return Ok(Self { link, life: Life::Thread, waits: None });
+            return Ok(Self { link, life: Life::Thread(thread), waits: None });
         };
         let mut child = spawn::start(Start {
             executable: cells.executable.try_clone().map_err(node)?,
@@ -369,6 +373,13 @@ impl Cell {
                 Err(StartError::Cell("fewer walls stand than when the node started".into()))
             }
             _ => Err(StartError::Cell(child.end())),
+        }
+    }
+
+    fn lives(&mut self) -> bool {
+        match &mut self.life {
+            Life::Process(child) => child.lives(),
+            Life::Thread(thread) => !thread.is_finished(),
         }
     }
 
@@ -412,6 +423,9 @@ impl Cell {
                         self.waits = Some(input);
                         let outcome = Outcome::Done;
                         return Run { outcome, fuel, machine: None, cell_lives: true };
+                    }
+                    if door.calls() > limits.door_calls_max {
+                        return self.liar("it makes more calls than a cell lets a guest make");
                     }
                     if let Err(error) = self.answer(door, &op, &input) {
                         return self.lost(error);
@@ -495,7 +509,7 @@ impl Cell {
             LinkError::Malformed(what) => format!("it sent {what}"),
             LinkError::Gone => match &mut self.life {
                 Life::Process(child) => child.end(),
-                Life::Thread => "its thread ended".into(),
+                Life::Thread(_) => "its thread ended".into(),
             },
         }
     }

@@ -59,7 +59,7 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
         Err(why) => return link.tell_supervisor(&FromCell::Refused { developer: false, why }),
     };
     let style = birth.style;
-    let host = Arc::new(Mutex::new(DoorHost { link, birth, answer: Vec::new() }));
+    let host = Arc::new(Mutex::new(DoorHost { link, birth, answer: Vec::new(), calls: 0 }));
     let mut cell = Cell { code, host, style, kept, instance: None };
     match style {
         RunStyle::Reactor => cell.serve_reactor(),
@@ -96,6 +96,7 @@ impl Kept {
         memory: &[u8],
         mut changed: impl FnMut(u32, &[u8; PAGE_BYTES]) -> Result<(), LinkError>,
     ) -> Result<(), LinkError> {
+        self.memory.reserve_exact(memory.len().saturating_sub(self.memory.len()));
         self.memory.resize(memory.len(), 0);
         let (now, _) = memory.as_chunks::<PAGE_BYTES>();
         let (before, _) = self.memory.as_chunks_mut::<PAGE_BYTES>();
@@ -218,6 +219,7 @@ impl Cell {
             Err(Stop::Table) => Ended::Table,
             Err(Stop::Stack) => Ended::Stack,
             Err(Stop::Host(HostStop::Exit(code))) => Ended::Exited(code),
+            Err(Stop::Host(HostStop::Fuel)) => Ended::Fuel,
             Err(Stop::Host(HostStop::Gone)) => return Err(LinkError::Gone),
         })
     }
@@ -225,7 +227,10 @@ impl Cell {
     fn hear_turn(&self) -> Result<(), LinkError> {
         let mut host = self.host.lock().expect("no thread panics while it holds this");
         match host.link.hear_supervisor()? {
-            ToCell::Turn => Ok(()),
+            ToCell::Turn => {
+                host.calls = 0;
+                Ok(())
+            }
             _ => Err(unexpected()),
         }
     }
@@ -246,6 +251,13 @@ pub(crate) struct DoorHost {
     link: Link,
     birth: Box<Birth>,
     answer: Vec<u8>,
+    /// Operations of this turn.
+    calls: u32,
+}
+
+/// Fuel for moving bytes in or out: as for a bulk operation.
+fn moving(bytes: usize) -> u64 {
+    bytes as u64 / 16
 }
 
 impl DoorHost {
@@ -264,12 +276,14 @@ impl DoorHost {
         input: Vec<u8>,
         guest: &mut dyn Guest,
     ) -> Result<i32, HostStop> {
-        let limits = &self.birth.limits;
-        let fuel = limits.fuel_turn.saturating_sub(guest.fuel());
-        // Moving bytes costs like a bulk operation.
-        guest.set_fuel(guest.fuel().saturating_sub(input.len() as u64 / 16));
-        let resident = self.birth.style == RunStyle::Resident;
-        let next = resident && op == "event.next";
+        guest.take_fuel(moving(input.len()))?;
+        let fuel = self.birth.limits.fuel_turn.saturating_sub(guest.fuel());
+        let next = self.birth.style == RunStyle::Resident && op == "event.next";
+        // Asking for the next event is free of the count: it ends the turn.
+        if self.calls >= self.birth.limits.door_calls_max && !next {
+            return Ok(self.refuse(-4, "limit", "too many operations in one turn"));
+        }
+        self.calls += 1;
         self.tell(&FromCell::Call { fuel, op: op.to_owned(), input })?;
         let (code, answer) = match self.link.hear_supervisor() {
             Ok(ToCell::Answer { code, frame }) => (code, frame),
@@ -278,8 +292,9 @@ impl DoorHost {
         if next && code >= 0 {
             // The last turn ended with this call, so the next has its own fuel.
             guest.set_fuel(self.birth.limits.fuel_turn);
+            self.calls = 1;
         }
-        guest.set_fuel(guest.fuel().saturating_sub(answer.len() as u64 / 16));
+        guest.take_fuel(moving(answer.len()))?;
         self.answer = answer;
         Ok(code)
     }
@@ -318,13 +333,14 @@ impl DoorHost {
         self.operate(&op, input, guest)
     }
 
-    fn read(&mut self, args: &[i64], guest: &mut dyn Guest) -> i32 {
+    fn read(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
         let (at, cap) = (args[0] as u32, args[1] as u32);
         let some = self.answer.len().min(cap as usize);
+        guest.take_fuel(moving(some))?;
         if !guest.write(at, &self.answer[..some]) {
-            return -3;
+            return Ok(-3);
         }
-        self.answer.len() as i32
+        Ok(self.answer.len() as i32)
     }
 }
 
@@ -337,7 +353,7 @@ impl Host for DoorHost {
     ) -> Result<i32, HostStop> {
         match import {
             Import::daee_call => self.call(args, guest),
-            Import::daee_read => Ok(self.read(args, guest)),
+            Import::daee_read => self.read(args, guest),
             other => wasi::call(self, other, args, guest),
         }
     }

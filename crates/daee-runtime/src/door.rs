@@ -14,6 +14,10 @@ use crate::{
 
 /// Most random bytes of one call.
 const RANDOM_BYTES_MAX: u64 = 4096;
+/// Longest head of an input, in bytes: parsed in the supervisor, so kept small.
+const HEAD_BYTES_MAX: u32 = 64 << 10;
+/// Most bytes of answers that one turn may leave in the transcript.
+const GIVEN_BYTES_MAX: u64 = 64 << 20;
 /// Most keys of one list.
 const LIST_MAX: u64 = 1000;
 /// How long a fetch may take if the agent does not say, in milliseconds.
@@ -47,9 +51,12 @@ impl Refusal {
     }
 
     /// The code and the frame that explains it.
-    pub(crate) fn answer(&self) -> (i32, Vec<u8>) {
+    fn answer(&self, now: Option<Timestamp>) -> (i32, Vec<u8>) {
         let (code, name, message) = self.parts();
         let mut head = json!({"code": name, "message": message});
+        if let Some(now) = now {
+            head["ms"] = json!(now.0);
+        }
         if let Refusal::Denied { needs: Some(needs), .. } = self {
             head["needs"] = json!(needs);
         }
@@ -103,6 +110,8 @@ pub(crate) struct Door<'a> {
     pub(crate) logs: Vec<LogLine>,
     log_bytes: u64,
     waited_millis: u64,
+    /// Bytes of answers that the transcript keeps.
+    given_bytes: u64,
     calls: u32,
 }
 
@@ -132,6 +141,7 @@ impl<'a> Door<'a> {
             logs: Vec::new(),
             log_bytes: 0,
             waited_millis: 0,
+            given_bytes: 0,
             calls: 0,
         }
     }
@@ -146,31 +156,42 @@ impl<'a> Door<'a> {
         self.logs.push(self.progress.log.append(self.now(), self.turn, level, text));
     }
 
+    /// Operations so far.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls
+    }
+
     /// Does one operation: what `daee.call` returns, and the frame that `daee.read` gives.
     pub(crate) fn call(&mut self, op: &str, input: &[u8]) -> (i32, Vec<u8>) {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
-        let done = if call >= self.limits.door_calls_max {
-            Err(Refusal::Limit("too many operations in one turn".into()))
-        } else if input.len() as u64 > self.limits.door_frame_max.0 {
+        let done = if input.len() as u64 > self.limits.door_frame_max.0 {
             Err(Refusal::Limit(format!("an input is at most {}", self.limits.door_frame_max)))
         } else {
             self.operate(call, op, input)
         };
+        let outside = matches!(op, "http.fetch" | "ipfs.read");
         let (code, frame) = match done {
-            Ok((head, body)) => {
+            Ok((mut head, body)) => {
+                if outside {
+                    // What was waited for moves the turn's time, so a replay has to know it.
+                    head["ms"] = json!(self.now().0);
+                }
                 let frame = encode(&head, &body);
                 if frame.len() as u64 > self.limits.door_frame_max.0 {
                     let message = format!("an answer is at most {}", self.limits.door_frame_max);
-                    Refusal::Limit(message).answer()
+                    Refusal::Limit(message).answer(None)
                 } else {
                     (frame.len() as i32, frame)
                 }
             }
-            Err(refusal) => refusal.answer(),
+            Err(refusal) => refusal.answer(outside.then(|| self.now())),
         };
         // What a replay could not make again is kept whole; the rest follows from the state.
-        let given = matches!(op, "http.fetch" | "ipfs.read" | "random" | "now");
+        let given = outside || matches!(op, "random" | "now");
+        if given {
+            self.given_bytes += frame.len() as u64;
+        }
         let entry = Entry::Call {
             turn: self.turn,
             call,
@@ -184,6 +205,10 @@ impl<'a> Door<'a> {
     }
 
     fn operate(&mut self, call: u32, op: &str, input: &[u8]) -> Done {
+        let len = input.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len));
+        if len > HEAD_BYTES_MAX {
+            return Err(Refusal::Limit(format!("a head is at most {HEAD_BYTES_MAX} bytes")));
+        }
         let malformed = || Refusal::Malformed("the input is no frame with a JSON object".into());
         let (head, body) = decode(input).ok_or_else(malformed)?;
         let head = Head(head);
@@ -248,6 +273,7 @@ impl<'a> Door<'a> {
         if bytes > RANDOM_BYTES_MAX {
             return Err(Refusal::Limit(format!("at most {RANDOM_BYTES_MAX} random bytes a call")));
         }
+        self.given_left()?;
         let mut out = vec![0; bytes as usize];
         self.outside.random(&mut out);
         Ok((json!({}), out))
@@ -332,7 +358,7 @@ impl<'a> Door<'a> {
             headers: head.headers()?,
             body: body.to_vec(),
             timeout_millis: timeout.min(FETCH_TIMEOUT_MILLIS),
-            body_max: self.limits.door_frame_max.0,
+            body_max: self.given_left()?,
         };
         let key = CallKey { turn: self.turn, call };
         let answer =
@@ -346,7 +372,7 @@ impl<'a> Door<'a> {
         if cid.len() > NAME_BYTES_MAX {
             return Err(Refusal::Malformed("this is no CID".into()));
         }
-        let most = self.limits.door_frame_max.0;
+        let most = self.given_left()?;
         let max = head.maybe_number("max_bytes")?.unwrap_or(most).min(most);
         let key = CallKey { turn: self.turn, call };
         let body = self.outside("ipfs.read", key, input, |outside| outside.ipfs(cid, max))?;
@@ -358,6 +384,14 @@ impl<'a> Door<'a> {
         let topic = head.text("topic")?.to_owned();
         self.draft.add_effect(Effect { turn: self.turn, call, topic, data: body.to_vec() })?;
         Ok(done(()))
+    }
+
+    /// How large an answer may be that the transcript keeps whole, in bytes.
+    fn given_left(&self) -> Result<u64, Refusal> {
+        match GIVEN_BYTES_MAX.saturating_sub(self.given_bytes) {
+            0 => Err(Refusal::Limit("one turn has been given all that a transcript keeps".into())),
+            left => Ok(left.min(self.limits.door_frame_max.0)),
+        }
     }
 
     /// Does something outside, after its intent is recorded, and lets the turn's time go on by what it took.

@@ -19,6 +19,14 @@ pub struct Limits {
     pub door_calls_max: u32,
 }
 
+impl Limits {
+    /// With no more fuel than the counter can hold.
+    pub(crate) fn clamped(mut self) -> Self {
+        self.fuel_turn = self.fuel_turn.min(i64::MAX.unsigned_abs());
+        self
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -22,6 +22,8 @@ pub(crate) const PAGES_BATCH: usize = 256;
 const MESSAGE_EXTRA_BYTES: usize = 64 << 10;
 /// Longest operation name. The longest there is has 14 bytes.
 pub(crate) const OP_BYTES_MAX: usize = 64;
+/// How long a cell may take to read one message.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Longest words for a trap.
 const WHAT_BYTES_MAX: usize = 1024;
 /// Most globals of a module, 16 bytes each.
@@ -328,8 +330,26 @@ impl Link {
         Self { stream, message_max }
     }
 
+    /// Tells a cell, which has a bounded time to take it.
     pub(crate) fn tell_cell(&mut self, what: &ToCell) -> Result<(), LinkError> {
-        Ok(self.stream.write_all(&what.encode())?)
+        let bytes = what.encode();
+        let mut rest = &bytes[..];
+        let mut left = READ_WITHIN;
+        while !rest.is_empty() {
+            if left.is_zero() {
+                return Err(LinkError::Late);
+            }
+            self.stream.set_write_timeout(Some(left))?;
+            let (wrote, took) = timed(|| self.stream.write(rest));
+            left = left.saturating_sub(took);
+            match wrote {
+                Ok(0) => return Err(LinkError::Gone),
+                Ok(wrote) => rest = &rest[wrote..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn tell_supervisor(&mut self, what: &FromCell) -> Result<(), LinkError> {
@@ -360,7 +380,6 @@ impl Link {
         Ok(bytes)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a wall limit is about the wall clock")]
     fn fill(&mut self, mut out: &mut [u8], left: Option<&mut Duration>) -> Result<(), LinkError> {
         let Some(left) = left else { return Ok(self.stream.read_exact(out)?) };
         while !out.is_empty() {
@@ -368,9 +387,8 @@ impl Link {
                 return Err(LinkError::Late);
             }
             self.stream.set_read_timeout(Some(*left))?;
-            let from = std::time::Instant::now();
-            let read = self.stream.read(out);
-            *left = left.saturating_sub(from.elapsed());
+            let (read, took) = timed(|| self.stream.read(out));
+            *left = left.saturating_sub(took);
             match read {
                 Ok(0) => return Err(LinkError::Gone),
                 Ok(read) => out = &mut out[read..],
@@ -380,11 +398,13 @@ impl Link {
         }
         Ok(())
     }
+}
 
-    /// How long the other side may take to read what it is told.
-    pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(patience))
-    }
+#[expect(clippy::disallowed_methods, reason = "a wall limit is about the wall clock")]
+fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let from = std::time::Instant::now();
+    let done = act();
+    (done, from.elapsed())
 }
 
 #[cfg(test)]

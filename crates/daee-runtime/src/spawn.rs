@@ -172,6 +172,18 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
+    /// Whether it still runs.
+    pub(crate) fn lives(&mut self) -> bool {
+        if self.status.is_none() {
+            let mut status = 0;
+            // SAFETY: the child is not reaped yet, so the number is still its own.
+            if unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG) } == self.pid {
+                self.status = Some(status);
+            }
+        }
+        self.status.is_none()
+    }
+
     /// Kills it, waits for it and says how it ended.
     pub(crate) fn end(&mut self) -> String {
         if self.status.is_none() {

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Fuel of a call to the host.
-const HOST_CALL_FUEL: i64 = 200;
+const HOST_CALL_FUEL: u64 = 200;
 
 /// wasmer 7.4 with Cranelift.
 pub(crate) struct Cranelift;
@@ -165,11 +165,11 @@ impl Instance for Running {
 
 impl Running {
     fn stop(&self, error: RuntimeError) -> Stop {
-        if let Some(stop) = error.downcast_ref::<HostStop>() {
-            return Stop::Host(*stop);
-        }
-        if self.made.fuel() < 0 {
-            return Stop::Fuel;
+        match error.downcast_ref::<HostStop>() {
+            Some(HostStop::Fuel) => return Stop::Fuel,
+            Some(stop) => return Stop::Host(*stop),
+            None if self.made.fuel() < 0 => return Stop::Fuel,
+            None => {}
         }
         if self.made.depth() > DEPTH_MAX {
             return Stop::Stack;
@@ -200,7 +200,7 @@ struct Door {
 impl Door {
     fn import(&self, import: Import, args: &[i64]) -> Result<i32, HostStop> {
         let mut parts = *self.parts.lock().expect("no thread panics while it holds this");
-        parts.set_fuel(parts.fuel().saturating_sub(HOST_CALL_FUEL));
+        parts.take_fuel(HOST_CALL_FUEL)?;
         let mut host = self.host.lock().expect("no thread panics while it holds this");
         host.import(import, args, &mut parts)
     }
@@ -222,6 +222,12 @@ impl Guest for Parts {
 
     fn set_fuel(&mut self, fuel: u64) {
         Parts::set_fuel(self, i64::try_from(fuel).unwrap_or(i64::MAX));
+    }
+
+    fn take_fuel(&mut self, fuel: u64) -> Result<(), HostStop> {
+        let left = Parts::fuel(self).saturating_sub(i64::try_from(fuel).unwrap_or(i64::MAX));
+        Parts::set_fuel(self, left);
+        if left < 0 { Err(HostStop::Fuel) } else { Ok(()) }
     }
 }
 

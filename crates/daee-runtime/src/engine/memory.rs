@@ -230,7 +230,7 @@ impl Tunables for Bounded {
         let mut nursery = self.nursery.lock().expect("no thread panics while it holds this");
         let image = nursery.image_bytes.map(|bytes| Pages((bytes / WASM_PAGE_SIZE) as u32));
         let size = image.unwrap_or(ty.minimum);
-        if size > max_allowed {
+        if size > max_allowed || size < ty.minimum {
             return Err(MemoryError::CouldNotGrow { current: ty.minimum, attempted_delta: size });
         }
         let max = ty.maximum.map_or(max_allowed, |max| max.min(max_allowed));

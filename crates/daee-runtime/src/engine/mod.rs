@@ -84,6 +84,8 @@ pub(crate) enum HostStop {
     Exit(i32),
     #[error("the supervisor is gone")]
     Gone,
+    #[error("the fuel is used up")]
+    Fuel,
 }
 
 /// What an instance imports, called with its arguments widened to 64 bits.
@@ -105,6 +107,8 @@ pub(crate) trait Guest {
     fn write(&mut self, at: u32, bytes: &[u8]) -> bool;
     fn fuel(&self) -> u64;
     fn set_fuel(&mut self, fuel: u64);
+    /// Takes fuel for what the host is about to do.
+    fn take_fuel(&mut self, fuel: u64) -> Result<(), HostStop>;
 }
 
 macro_rules! imports {

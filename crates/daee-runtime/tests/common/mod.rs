@@ -122,6 +122,83 @@ pub fn answers(mut rest: &[u8]) -> Vec<(i32, Value, Vec<u8>)> {
     found
 }
 
+/// What `hostile.wat` answers to a good turn: how many it has kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Counted {
+    pub memory: u32,
+    pub global: u64,
+}
+
+pub fn poke(agent: &mut Agent, evil: u8) -> Option<Counted> {
+    let turned = agent.turn(request(vec![evil]), NOW);
+    let body = turned.answer?.body;
+    let (memory, global) = body.split_first_chunk::<4>()?;
+    Some(Counted {
+        memory: u32::from_le_bytes(*memory),
+        global: u64::from_le_bytes(global.try_into().ok()?),
+    })
+}
+
+/// A script of inputs that need not be frames.
+pub fn raw(calls: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (op, input) in calls {
+        put(&mut body, op);
+        put(&mut body, input);
+    }
+    body
+}
+
+/// Ends a process the hard way.
+pub fn kill(pid: u32) {
+    // SAFETY: numbers only, and the process is a child of ours.
+    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+}
+
+/// Whether a process is there and not a zombie.
+pub fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits until it holds; a test that waits for ever is ended by whoever runs it.
+pub fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+const LOOPING: &str = "supervise-a-loop";
+
+/// Another supervisor, with a cell that will not stop. Says the cell's process id.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the supervisor has to be killed, so it is a process"
+)]
+pub fn supervisor_with_a_looping_cell() -> (std::process::Child, u32) {
+    use std::io::BufRead as _;
+    let mut supervisor = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg(LOOPING)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (supervisor, line.trim().parse().unwrap())
+}
+
+/// The other side of it.
+pub fn supervise_a_loop_if_asked(wat: &str) {
+    if std::env::args().nth(1).is_some_and(|argument| argument == LOOPING) {
+        let limits =
+            Limits { fuel_turn: u64::MAX, wall_turn_millis: u64::MAX / 2, ..Limits::default() };
+        let mut agent = Bench::new(Isolation::Process).start_with(wat, None, limits);
+        println!("{}", agent.cell_pid().unwrap());
+        agent.turn(request(vec![1]), NOW);
+    }
+}
+
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
