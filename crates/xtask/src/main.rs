@@ -5,6 +5,7 @@ mod contracts;
 mod deny;
 mod failure;
 mod fmt;
+mod guests;
 mod lint;
 mod run;
 mod steps;
@@ -41,6 +42,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Rebuild the committed guests with what names their hashes
+    Guests {
+        /// Test them, and compare the committed bytes instead of writing them
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure one thing beside a peer where there is one
     Bench {
         name: bench::Name,
@@ -71,6 +78,8 @@ fn run(command: Command, repo: &Path) -> Result<(), Failure> {
             foundry.artifacts(check)?;
             foundry.test().map(|_| ())
         }
+        Command::Guests { check: true } => guests::check(repo),
+        Command::Guests { check: false } => guests::write(repo),
         Command::Bench { name, json } => bench::run(repo, name, json),
     }
 }

@@ -36,6 +36,14 @@ impl Run {
         self
     }
 
+    /// Without these variables of our own environment.
+    pub fn without(mut self, names: &[&str]) -> Run {
+        for name in names {
+            self.command.env_remove(name);
+        }
+        self
+    }
+
     pub fn dir(mut self, folder: impl AsRef<Path>) -> Run {
         self.command.current_dir(folder);
         self

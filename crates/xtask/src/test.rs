@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::failure::Failure;
 use crate::steps::Steps;
-use crate::{contracts, deny, fmt, lint, tools};
+use crate::{contracts, deny, fmt, guests, lint, tools};
 
 /// Everything that CI does, cheap and telling steps first.
 pub fn run(repo: &Path) -> Result<(), Failure> {
@@ -16,6 +16,7 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
     let foundry = steps.step("foundry", || contracts::install(repo))?;
     steps.step("artifacts", || foundry.artifacts(true))?;
     let forge = steps.step("contracts", || foundry.test())?;
+    steps.step("guests", || guests::check(repo))?;
     steps.step("lint", || lint::run(repo))?;
     // Tests that start the real programs find them beside themselves; cargo builds those only when told.
     steps.step("build", || {

@@ -59,16 +59,39 @@ fn from_debian(program: &str, package: &str) -> Result<(), Failure> {
     if on_path(program).is_some() {
         return Ok(());
     }
-    let by_hand = format!("apt-get install {package}");
+    println!("{program} is missing: installing the Debian package {package}");
+    install(&[package])
+}
+
+/// Packages of Debian, installed here or now.
+pub fn debian(packages: &[&str]) -> Result<(), Failure> {
+    if on_path("dpkg-query").is_none() {
+        return Err(Failure::new("this is no Debian", "use a machine or a container with Debian"));
+    }
+    let installed = |package: &&&str| {
+        let status = Run::new("dpkg-query").args(["--show", "--showformat=${Status}", package]);
+        status.text().is_ok_and(|status| status.ends_with(" installed"))
+    };
+    let missing: Vec<_> = packages.iter().filter(|package| !installed(package)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing the Debian packages {}", missing.join(" "));
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    let by_hand = format!("apt-get install {}", packages.join(" "));
     let root = Run::new("id").args(["-u"]).text()?.trim() == "0";
     if !root || on_path("apt-get").is_none() {
-        return Err(Failure::new(format!("{program} is not on PATH"), by_hand));
+        return Err(Failure::new(format!("{} must be installed", packages.join(", ")), by_hand));
     }
-    println!("{program} is missing: installing the Debian package {package}");
     let apt = || Run::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
-    apt().args(["update", "--quiet"]).done()?;
+    apt().args(["update", "--quiet"]).text().map_err(|failure| failure.fixed_by(&by_hand))?;
     apt()
-        .args(["install", "--yes", "--quiet", "--no-install-recommends", package])
-        .done()
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(packages)
+        .text()
+        .map(drop)
         .map_err(|failure| failure.fixed_by(&by_hand))
 }

@@ -1,0 +1,374 @@
+//! The example agents: committed as bytes, for their compilers are not everybody's, and rebuilt where those are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::run::Run;
+use crate::tools;
+
+/// One committed module.
+struct Guest {
+    /// Under `docs/examples`.
+    folder: &'static str,
+    language: Language,
+    /// Its name without `.wasm`.
+    name: &'static str,
+    manifest: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Language {
+    /// With these features.
+    Rust(&'static str),
+    C,
+}
+
+const GUESTS: &[Guest] = &[
+    Guest {
+        folder: "oracle",
+        language: Language::Rust(""),
+        name: "oracle",
+        manifest: "agent.yaml",
+    },
+    Guest {
+        folder: "oracle",
+        language: Language::Rust("version"),
+        name: "oracle-v1.3.0",
+        manifest: "agent-v1.3.0.yaml",
+    },
+    Guest { folder: "oracle-c", language: Language::C, name: "oracle-c", manifest: "agent.yaml" },
+];
+
+/// Debian's compilers with WebAssembly among their targets. The first lets rustc make `wasm32-wasip1`, whose
+/// standard library is built from its sources; the last is C's.
+const PACKAGES: &[&str] = &[
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "rust-web-llvm",
+    "lld-22",
+    "wasi-libc",
+    "clang-19",
+    "lld-19",
+    "libclang-rt-19-dev-wasm32",
+];
+const RUST_TARGET: &str = "wasm32-wasip1";
+const LIBC: &str = "/usr/lib/wasm32-wasi";
+const SUMS: &str = "SHA256SUMS";
+/// What the committed bytes were built with, beside the examples.
+const BUILT_WITH: &str = "BUILT_WITH";
+
+impl Guest {
+    fn folder(&self, repo: &Path) -> PathBuf {
+        examples(repo).join(self.folder)
+    }
+
+    fn module(&self, repo: &Path) -> PathBuf {
+        self.folder(repo).join(format!("{}.wasm", self.name))
+    }
+}
+
+/// Rebuilds the guests and writes them with what names their hashes.
+pub fn write(repo: &Path) -> Result<(), Failure> {
+    test(repo)?;
+    let toolchain = Toolchain::find(repo)?
+        .map_err(|why| Failure::new(why, format!("apt-get install {}", PACKAGES.join(" "))))?;
+    for guest in GUESTS {
+        put(&guest.module(repo), &toolchain.build(guest)?)?;
+    }
+    put(&examples(repo).join(BUILT_WITH), toolchain.versions.as_bytes())?;
+    for folder in folders() {
+        let sums = Run::new("sha256sum").args(modules(folder)).dir(examples(repo).join(folder));
+        put(&examples(repo).join(folder).join(SUMS), sums.text()?.as_bytes())?;
+    }
+    for guest in GUESTS {
+        let manifest = guest.folder(repo).join(guest.manifest);
+        let sums = text(&guest.folder(repo).join(SUMS))?;
+        let module = format!("{}.wasm", guest.name);
+        let hash = sum_of(&sums, &module).expect("it was written above");
+        put(&manifest, with_hash(&text(&manifest)?, hash).as_bytes())?;
+    }
+    verify(repo)
+}
+
+/// Tests the guests, holds the committed bytes against the hashes that name them and, where the compilers are
+/// that made them, makes them again and compares.
+pub fn check(repo: &Path) -> Result<(), Failure> {
+    test(repo)?;
+    for folder in folders() {
+        let check = Run::new("sha256sum").args(["--check", "--strict", "--quiet", SUMS]);
+        check
+            .dir(examples(repo).join(folder))
+            .done()
+            .map_err(|f| f.fixed_by("cargo xtask guests"))?;
+    }
+    verify(repo)?;
+    let toolchain = match Toolchain::find(repo)? {
+        Ok(toolchain) => toolchain,
+        Err(why) => {
+            println!("guests not rebuilt: {why}");
+            return Ok(());
+        }
+    };
+    let committed = text(&examples(repo).join(BUILT_WITH))?;
+    if toolchain.versions != committed {
+        println!(
+            "guests not compared: they were built with\n{committed}and here is\n{}",
+            toolchain.versions
+        );
+    }
+    for guest in GUESTS {
+        let same = toolchain.build(guest)? == read(&guest.module(repo))?;
+        if !same && toolchain.versions == committed {
+            let what = format!("{}.wasm is not what its sources make", guest.name);
+            return Err(Failure::new(what, "`cargo xtask guests`, then commit the modules"));
+        }
+    }
+    if toolchain.versions == committed {
+        println!("{} guests rebuilt, byte for byte", GUESTS.len());
+    }
+    Ok(())
+}
+
+/// The agents' own tests, on the host.
+fn test(repo: &Path) -> Result<(), Failure> {
+    for guest in GUESTS {
+        if let Language::Rust(features) = guest.language {
+            tools::cargo(repo)
+                .args(["test", "--quiet", "--locked", "--features", features, "--manifest-path"])
+                .args([guest.folder(repo).join("Cargo.toml")])
+                .env("CARGO_TARGET_DIR", target(repo).join("host"))
+                .done()?;
+        }
+    }
+    Ok(())
+}
+
+/// The verdict of a node: the manifest, the module, and that the one names the other.
+fn verify(repo: &Path) -> Result<(), Failure> {
+    for guest in GUESTS {
+        let manifest = guest.folder(repo).join(guest.manifest);
+        let verdict = |args: &[&str], file: &Path| {
+            let run = ["run", "--quiet", "--locked", "--package", "daee-verify", "--"];
+            tools::cargo(repo).args(run).args(args).args([file])
+        };
+        verdict(&["manifest"], &manifest).text()?;
+        let artifact = verdict(&["artifact", "--manifest"], &manifest);
+        artifact.args([guest.module(repo)]).text()?;
+    }
+    Ok(())
+}
+
+/// The compilers, ready.
+struct Toolchain {
+    repo: PathBuf,
+    /// What their bytes depend on.
+    versions: String,
+    rustc: PathBuf,
+}
+
+impl Toolchain {
+    /// Finds the compilers, or installs them, and builds the standard library of guests. The inner error says why
+    /// there are none here, which is nobody's fault.
+    fn find(repo: &Path) -> Result<Result<Self, String>, Failure> {
+        if let Err(why) = tools::debian(PACKAGES) {
+            return Ok(Err(why.to_string()));
+        }
+        let packages = Run::new("dpkg-query").args(["--show"]).args(PACKAGES).text()?;
+        let versions = packages.replace('\t', " ");
+        let sysroot = target(repo).join("sysroot");
+        let rustc = target(repo).join("rustc");
+        if fs::read_to_string(sysroot.join(BUILT_WITH)).ok().as_deref() != Some(&versions) {
+            build_sysroot(&sysroot)?;
+            put(&sysroot.join(BUILT_WITH), versions.as_bytes())?;
+        }
+        // Cargo would not build again for another script that stands in for rustc.
+        let _ = fs::remove_dir_all(target(repo).join("wasm"));
+        put(&rustc, compiler(&sysroot).as_bytes())?;
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&rustc, executable).map_err(|error| on_disk(&rustc, &error))?;
+        Ok(Ok(Self { repo: repo.to_owned(), versions, rustc }))
+    }
+
+    fn build(&self, guest: &Guest) -> Result<Vec<u8>, Failure> {
+        let built = match guest.language {
+            Language::Rust(features) => self.build_rust(guest, features)?,
+            Language::C => self.build_c(guest)?,
+        };
+        read(&built)
+    }
+
+    fn build_rust(&self, guest: &Guest, features: &str) -> Result<PathBuf, Failure> {
+        let out = target(&self.repo).join("wasm");
+        debian_cargo()
+            .args(["build", "--quiet", "--release", "--locked", "--target", RUST_TARGET])
+            .args(["--features", features])
+            .env("RUSTC", &self.rustc)
+            .env("CARGO_TARGET_DIR", &out)
+            .dir(guest.folder(&self.repo))
+            .done()?;
+        Ok(out.join(RUST_TARGET).join("release").join(guest.folder).with_extension("wasm"))
+    }
+
+    fn build_c(&self, guest: &Guest) -> Result<PathBuf, Failure> {
+        let out = target(&self.repo).join(guest.name).with_extension("wasm");
+        Run::new("clang-19")
+            .args(["--target=wasm32-wasi", "-std=c17", "-Wall", "-Wextra", "-Werror"])
+            .args(["-Oz", "-flto", "-Wl,--strip-all", "oracle.c", "-o"])
+            .args([&out])
+            .dir(guest.folder(&self.repo))
+            .done()?;
+        Ok(out)
+    }
+}
+
+/// Debian's cargo, without what the one that runs this left in the environment.
+fn debian_cargo() -> Run {
+    Run::new("/usr/bin/cargo").without(&[
+        "CARGO",
+        "CARGO_BUILD_TARGET",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+    ])
+}
+
+/// A rustc whose output depends on sources alone. Cargo tells crates apart by a hash over where they lie, and
+/// symbols are sorted by it; panics name their files.
+fn compiler(sysroot: &Path) -> String {
+    format!(
+        r#"#!/bin/sh
+first=yes
+for arg do
+    [ $first ] && set -- && first=
+    case $arg in metadata=*) arg=metadata=$CARGO_PKG_NAME-$CARGO_PKG_VERSION ;; esac
+    set -- "$@" "$arg"
+done
+exec /usr/bin/rustc --sysroot '{}' "$@" \
+    ${{CARGO_MANIFEST_DIR:+"--remap-path-prefix=$CARGO_MANIFEST_DIR=/$CARGO_PKG_NAME-$CARGO_PKG_VERSION"}}
+"#,
+        sysroot.display()
+    )
+}
+
+/// Builds the standard library for guests from Debian's sources, and lays it out as rustc looks for it: beside the
+/// host's own, which build scripts and macros need.
+fn build_sysroot(sysroot: &Path) -> Result<(), Failure> {
+    println!("building the standard library for {RUST_TARGET}");
+    let disk = |error: std::io::Error| on_disk(sysroot, &error);
+    let scratch = tempfile::tempdir().map_err(disk)?;
+    let manifest = "[package]\nname = \"empty\"\nedition = \"2024\"\n\
+        [profile.release]\nopt-level = \"s\"\ncodegen-units = 4\n";
+    fs::create_dir(scratch.path().join("src")).map_err(disk)?;
+    put(&scratch.path().join("Cargo.toml"), manifest.as_bytes())?;
+    put(&scratch.path().join("src/lib.rs"), b"")?;
+    debian_cargo()
+        .args(["build", "--quiet", "--release", "--target", RUST_TARGET])
+        .args(["-Zbuild-std=std,panic_abort"])
+        .env("RUSTC", "/usr/bin/rustc")
+        // What Debian's own packages are built with: `-Z` belongs to a compiler of today's channel.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_TARGET_DIR", scratch.path().join("target"))
+        .dir(scratch.path())
+        .done()?;
+
+    let _ = fs::remove_dir_all(sysroot);
+    let library = sysroot.join("lib/rustlib").join(RUST_TARGET).join("lib");
+    let linked = library.join("self-contained");
+    fs::create_dir_all(&linked).map_err(disk)?;
+    let built = scratch.path().join("target").join(RUST_TARGET).join("release/deps");
+    for entry in fs::read_dir(&built).map_err(disk)? {
+        let file = entry.map_err(disk)?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".rlib") && !name.starts_with("libempty") {
+            fs::copy(&file, library.join(name)).map_err(disk)?;
+        }
+    }
+    for name in ["crt1-command.o", "crt1-reactor.o", "libc.a"] {
+        fs::copy(Path::new(LIBC).join(name), linked.join(name)).map_err(disk)?;
+    }
+    let printed = Run::new("/usr/bin/rustc").args(["--print", "sysroot"]).text()?;
+    let host = Run::new("/usr/bin/rustc").args(["--print", "host-tuple"]).text()?;
+    let host = Path::new("lib/rustlib").join(host.trim());
+    symlink(Path::new(printed.trim()).join(&host), sysroot.join(&host)).map_err(disk)
+}
+
+fn folders() -> BTreeSet<&'static str> {
+    GUESTS.iter().map(|guest| guest.folder).collect()
+}
+
+fn modules(folder: &str) -> impl Iterator<Item = String> {
+    let inside = GUESTS.iter().filter(move |guest| guest.folder == folder);
+    inside.map(|guest| format!("{}.wasm", guest.name))
+}
+
+/// The hash of a file in the output of `sha256sum`.
+fn sum_of<'a>(sums: &'a str, file: &str) -> Option<&'a str> {
+    let lines = sums.lines().filter_map(|line| line.split_once("  "));
+    lines.into_iter().find(|(_, name)| *name == file).map(|(hash, _)| hash)
+}
+
+/// A manifest with another `artifact_hash`, and everything else as its author wrote it.
+fn with_hash(manifest: &str, hash: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("artifact_hash:") {
+        Some(_) => format!("artifact_hash: \"{hash}\"\n"),
+        None => format!("{line}\n"),
+    };
+    manifest.lines().map(line).collect()
+}
+
+fn examples(repo: &Path) -> PathBuf {
+    repo.join("docs/examples")
+}
+
+fn target(repo: &Path) -> PathBuf {
+    tools::target(repo).join("guests")
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| on_disk(file, &error))
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| on_disk(file, &error))
+}
+
+fn put(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(file, bytes).map_err(|error| on_disk(file, &error))
+}
+
+fn on_disk(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", file.display()), "`git status` shows what is not as it was")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_module_is_found_by_its_whole_name() {
+        let sums = "aa  oracle-c.wasm\nbb  oracle.wasm\n";
+        assert_eq!(sum_of(sums, "oracle.wasm"), Some("bb"));
+        assert_eq!(sum_of(sums, "oracle"), None);
+    }
+
+    #[test]
+    fn a_new_hash_leaves_the_rest_of_a_manifest_alone() {
+        let manifest = "agent_id: \"a.b@v1.0.0\" # kept\nartifact_hash: \"old\"\nrun: resident\n";
+        let expected = "agent_id: \"a.b@v1.0.0\" # kept\nartifact_hash: \"new\"\nrun: resident\n";
+        assert_eq!(with_hash(manifest, "new"), expected);
+    }
+
+    #[test]
+    fn every_guest_has_a_module_and_a_manifest_of_its_own() {
+        let modules: BTreeSet<_> = GUESTS.iter().map(|guest| (guest.folder, guest.name)).collect();
+        let manifests: BTreeSet<_> =
+            GUESTS.iter().map(|guest| (guest.folder, guest.manifest)).collect();
+        assert_eq!((modules.len(), manifests.len()), (GUESTS.len(), GUESTS.len()));
+    }
+}
