@@ -1,3 +1,74 @@
-//! Deploy and manage agents from a terminal.
+#![doc = include_str!("../README.md")]
 
-fn main() {}
+mod access;
+mod arguments;
+mod commands;
+mod failure;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    arguments::{Arguments, Command},
+    failure::Failure,
+    show::Out,
+};
+
+fn main() -> ExitCode {
+    let Arguments { command, access, json, quiet } = Arguments::parse();
+    let filter = EnvFilter::try_from_env("DAEE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let out = Out::new(json, quiet);
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                out.failure(&Failure::usage(&format!("the system gives no threads: {error}")));
+                return ExitCode::from(2);
+            }
+        };
+    let done = runtime.block_on(async {
+        match &command {
+            Command::Pack { package, out: file } => {
+                commands::package::pack(&out, &package.path, file.as_deref())
+            }
+            Command::Check { package } => commands::package::check(&out, &package.path),
+            Command::Publish { package, nodes } => {
+                commands::package::publish(&out, &access, &package.path, &nodes.nodes).await
+            }
+            Command::Up { package, price, nodes, wait } => {
+                commands::up::up(&out, &access, &package.path, price, &nodes.nodes, wait.wait).await
+            }
+            Command::Status { id } => commands::look::status(&out, &access, *id).await,
+            Command::Logs { id, after, limit, follow: false } => {
+                commands::look::logs(&out, &access, *id, *after, *limit).await
+            }
+            Command::Logs { id, after, follow: true, .. } => {
+                commands::look::follow(&out, &access, *id, *after).await
+            }
+            Command::Call(call) => commands::call::call(&out, &access, call).await,
+            Command::Stop { id, wait } => commands::end::stop(&out, &access, *id, wait.wait).await,
+            Command::Update { id, package, nodes, wait } => {
+                let path = &package.path;
+                commands::up::update(&out, &access, *id, path, &nodes.nodes, wait.wait).await
+            }
+            Command::Topup { id, amount } => {
+                commands::end::top_up(&out, &access, *id, *amount).await
+            }
+            Command::Withdraw { to } => commands::end::withdraw(&out, &access, *to).await,
+            Command::List { owner, all, closed } => {
+                commands::look::list(&out, &access, *owner, *all, *closed).await
+            }
+        }
+    });
+    match done {
+        Ok(exit) => ExitCode::from(exit),
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.exit)
+        }
+    }
+}

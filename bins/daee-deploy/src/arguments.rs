@@ -1,0 +1,223 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use daee_client::{Offer, Windows};
+use daee_types::{Address, AmountError, DeploymentId, Rate, TokenAmount};
+
+use crate::access::Access;
+
+/// Deploy and manage agents.
+///
+/// The key comes from `--key`, the network from `--network`, or both from `--dir`, the folder of
+/// `daee-node dev`; DAEE_KEY and DAEE_NETWORK name the files where no option does. Exit codes: 0 done,
+/// 1 the answer is no, 2 could not run.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub access: Access,
+    /// One JSON object on standard output; with `logs --follow` one line of JSON each
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write the module's hash into agent.yaml and both into one .car file
+    Pack {
+        #[command(flatten)]
+        package: PackagePath,
+        /// Where the .car file goes; beside the module if left out
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Judge a folder or .car file as nodes do, and change nothing
+    Check {
+        #[command(flatten)]
+        package: PackagePath,
+    },
+    /// Hand a package to nodes, which serve it by its CIDs
+    Publish {
+        #[command(flatten)]
+        package: PackagePath,
+        #[command(flatten)]
+        nodes: Nodes,
+    },
+    /// Publish, pay, wait for a node to run it, and print its endpoint
+    Up {
+        #[command(flatten)]
+        package: PackagePath,
+        #[command(flatten)]
+        price: Price,
+        #[command(flatten)]
+        nodes: Nodes,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Where an agent is in its life, what it costs, and where it answers
+    Status {
+        /// The deployment's number
+        id: DeploymentId,
+    },
+    /// What an agent logged
+    Logs {
+        /// The deployment's number
+        id: DeploymentId,
+        /// Lines after the one with this number
+        #[arg(long, value_name = "SEQ")]
+        after: Option<u64>,
+        /// At most so many lines
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Stay and print lines as they are written
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Send a request to an agent's endpoint
+    Call(Call),
+    /// End a deployment, wait for its final checkpoint, and say what came back
+    Stop {
+        /// The deployment's number
+        id: DeploymentId,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Publish a new version and have the node move to it
+    Update {
+        /// The deployment's number
+        id: DeploymentId,
+        #[command(flatten)]
+        package: PackagePath,
+        #[command(flatten)]
+        nodes: Nodes,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Pay more into a deployment
+    Topup {
+        /// The deployment's number
+        id: DeploymentId,
+        /// In TALOS, as in 12.5
+        amount: TokenAmount,
+    },
+    /// Take out what deployments owe to this wallet
+    Withdraw {
+        /// Where it goes; to this wallet if left out
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<Address>,
+    },
+    /// Deployments of this wallet
+    List {
+        /// Of another owner
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "all")]
+        owner: Option<Address>,
+        /// Of everybody
+        #[arg(long)]
+        all: bool,
+        /// Those that are over, too
+        #[arg(long)]
+        closed: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct PackagePath {
+    /// The folder of the agent, its agent.yaml, or a .car file
+    #[arg(default_value = ".", value_name = "PATH")]
+    pub path: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Nodes {
+    /// Base URL of a node to publish to; several times for several, instead of the network file's
+    #[arg(long = "node", value_name = "URL")]
+    pub nodes: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Price {
+    /// The most that a node may ask for, in TALOS an hour
+    #[arg(long, value_name = "TALOS", value_parser = rate)]
+    max_rate: Rate,
+    /// What is paid in, in TALOS; a day at the highest rate if left out
+    #[arg(long, value_name = "TALOS")]
+    pay: Option<TokenAmount>,
+    /// Seconds for bids
+    #[arg(long, value_name = "SECONDS")]
+    bid_window: Option<u32>,
+    /// Seconds from the award to the first checkpoint on chain
+    #[arg(long, value_name = "SECONDS")]
+    start_window: Option<u32>,
+    /// Seconds between two proofs of the node that it runs, at most
+    #[arg(long, value_name = "SECONDS")]
+    interval: Option<u32>,
+    /// Seconds of silence beyond the interval before the lease may be ended
+    #[arg(long, value_name = "SECONDS")]
+    grace: Option<u32>,
+    /// Seconds for the final checkpoint after the end
+    #[arg(long, value_name = "SECONDS")]
+    open_window: Option<u32>,
+}
+
+impl Price {
+    /// With the network's windows where none is given.
+    pub fn offer(&self, network: Windows) -> Offer {
+        const DAY_SECONDS: u64 = 24 * 60 * 60;
+        let day = self.max_rate.over_seconds(DAY_SECONDS).unwrap_or(TokenAmount(u128::MAX));
+        Offer {
+            rate_max: self.max_rate,
+            payment: self.pay.unwrap_or(day),
+            windows: Windows {
+                bid: self.bid_window.unwrap_or(network.bid),
+                start: self.start_window.unwrap_or(network.start),
+                interval: self.interval.unwrap_or(network.interval),
+                grace: self.grace.unwrap_or(network.grace),
+                open: self.open_window.unwrap_or(network.open),
+            },
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// Seconds to wait; as long as the deployment's windows allow if left out, 0 not at all
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub struct Call {
+    /// The deployment's number
+    pub id: DeploymentId,
+    /// Path and query
+    #[arg(default_value = "/")]
+    pub path: String,
+    /// The method; POST where there is a body, else GET
+    #[arg(long, short = 'X')]
+    pub method: Option<String>,
+    /// A header, as in "accept: text/plain"; several times for several
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+    /// The body, or @FILE for a file's content
+    #[arg(long, short, value_name = "TEXT")]
+    pub data: Option<String>,
+    /// Print status and headers before the body
+    #[arg(long, short)]
+    pub include: bool,
+}
+
+/// Rounded up to the second as bids are, so that who asks for just as much may have it.
+fn rate(text: &str) -> Result<Rate, AmountError> {
+    let shown = || AmountError::TooLarge(text.to_owned());
+    Rate::per_hour(text.parse()?).ok_or_else(shown)
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as in `accept: text/plain`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
