@@ -1,0 +1,107 @@
+//! The few ways in which this crate touches a disk.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{StoreError, error::at};
+
+/// End of the name of a file that is being written; whoever opens a directory removes what is left of them.
+pub(crate) const FRESH: &str = ".new";
+
+/// Puts a whole file in place, or leaves what was there. On disk on return, its name included.
+pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
+    replace_unsynced(path, parts)?;
+    sync_dir(folder(path))
+}
+
+/// The same, but its name is on disk only once the folder has been synced.
+pub(crate) fn replace_unsynced(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
+    let fresh = suffixed(path, FRESH);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&fresh)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(|error| {
+        // It takes the space that is missing.
+        let _ = fs::remove_file(&fresh);
+        StoreError::io(path, &error)
+    })
+}
+
+/// A file's whole content; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a directory; none if it is not there.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at(dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // No file of ours has a name that is not UTF-8.
+        names.extend(entry.map_err(at(dir))?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Makes a directory and what is missing above it; all of their names are on disk on return.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = folder(dir);
+    create_dir(above)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(dir)(error)),
+        _ => {}
+    }
+    sync_dir(above)
+}
+
+/// Puts the names in a directory on disk.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+/// Makes this process the only writer of a directory, until the file is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let options = OpenOptions::new().append(true).create(true).open(&path);
+    let file = options.map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Busy { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(at(&path)(error)),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
