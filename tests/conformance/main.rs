@@ -26,6 +26,7 @@ const LETTERS: &[(&str, char)] = &[
     ("crates/daee-store", 'D'),
     ("crates/daee-host", 'N'),
     ("crates/daee-client", 'U'),
+    ("crates/daee-devnet", 'B'),
     ("bins/daee-deploy", 'Y'),
 ];
 

@@ -2,8 +2,11 @@ use alloy_consensus::{
     BlockBody, Header, ReceiptEnvelope, Transaction as _, TxEnvelope,
     transaction::SignerRecoverable as _,
 };
-use alloy_eips::{eip2718::Decodable2718 as _, eip4895::Withdrawals};
-use revm::primitives::{Address, B256, Log};
+use alloy_eips::{
+    eip2718::{Decodable2718 as _, Encodable2718 as _},
+    eip4895::Withdrawals,
+};
+use revm::primitives::{Address, B256, Bytes, Log, U256};
 use serde_json::{Value, json};
 
 use crate::{rpc::RpcError, state::Undo};
@@ -18,6 +21,12 @@ pub(crate) struct Block {
     pub(crate) hash: B256,
     pub(crate) txs: Vec<Mined>,
     pub(crate) undo: Undo,
+    /// Balances that were set by hand, before the transactions.
+    pub(crate) credits: Vec<(Address, U256)>,
+    /// Seconds that the chain's clock was ahead of the wall's from here on.
+    pub(crate) ahead: i64,
+    /// Reorganisations before it.
+    pub(crate) branch: u64,
 }
 
 /// A transaction that is signed by whom it says.
@@ -62,6 +71,10 @@ impl Tx {
             .map_err(|error| RpcError::server(format!("invalid sender: {error}")))?;
         let hash = *envelope.tx_hash();
         Ok(Self { envelope, from, hash })
+    }
+
+    pub(crate) fn raw(&self) -> Bytes {
+        self.envelope.encoded_2718().into()
     }
 
     /// The JSON of a transaction; of one in a block with its place.

@@ -12,7 +12,6 @@ use alloy_eips::{
     eip1559::{BaseFeeParams, INITIAL_BASE_FEE, calc_next_block_base_fee},
     eip7685::EMPTY_REQUESTS_HASH,
 };
-use daee_types::TokenAmount;
 use revm::{
     context::result::InvalidTransaction,
     primitives::{Address, B256, Bytes, U256, alloy_primitives::Bloom, keccak256},
@@ -21,6 +20,7 @@ use revm::{
 use crate::{
     block::{Block, Mined, Tx},
     evm::{self, BLOCK_GAS, TX_GAS},
+    file::Began,
     rpc::RpcError,
     state::{State, Undo, View},
 };
@@ -58,9 +58,9 @@ pub(crate) struct Draft {
 }
 
 impl Chain {
-    pub(crate) fn new(chain_id: u64, accounts: &[(Address, TokenAmount)], time: u64) -> Self {
+    pub(crate) fn new(began: &Began) -> Self {
         let mut chain = Self {
-            chain_id,
+            chain_id: began.chain_id,
             state: State::default(),
             blocks: Vec::new(),
             by_hash: HashMap::new(),
@@ -70,10 +70,10 @@ impl Chain {
             next_time: None,
             branch: 0,
         };
-        for (address, balance) in accounts {
+        for (address, balance) in &began.accounts {
             chain.state.set_balance(*address, U256::from(balance.0), &mut Undo::default());
         }
-        chain.seal(time, Vec::new(), Undo::default());
+        chain.seal(began.time, Vec::new(), Vec::new(), Undo::default());
         chain
     }
 
@@ -188,11 +188,27 @@ impl Chain {
     /// Mines one block, whole or not at all.
     pub(crate) fn mine(&mut self, wall: u64, draft: Draft) -> Result<(), RpcError> {
         let time = self.time(wall);
-        self.mine_at(time, draft)?;
+        let before = (self.ahead, self.next_time);
         if self.next_time.take().is_some() {
+            // The clock goes on from there.
             self.ahead = time as i64 - wall as i64;
         }
-        Ok(())
+        self.mine_at(time, draft).inspect_err(|_| (self.ahead, self.next_time) = before)
+    }
+
+    /// Mines a block as it was mined before.
+    pub(crate) fn mine_again(
+        &mut self,
+        time: u64,
+        ahead: i64,
+        branch: u64,
+        draft: Draft,
+    ) -> Result<(), RpcError> {
+        if time < self.head().time() {
+            return Err(RpcError::params("its time goes back"));
+        }
+        (self.ahead, self.branch) = (ahead, branch);
+        self.mine_at(time, draft)
     }
 
     /// Mines everything that waits and has become due.
@@ -280,7 +296,7 @@ impl Chain {
         }
         match self.execute(time, draft.txs, &mut undo) {
             Ok(txs) => {
-                self.seal(time, txs, undo);
+                self.seal(time, draft.credits, txs, undo);
                 Ok(())
             }
             Err(error) => {
@@ -326,7 +342,12 @@ impl Chain {
         Ok(mined)
     }
 
-    fn seal(&mut self, time: u64, txs: Vec<Mined>, undo: Undo) {
+    fn seal(&mut self, time: u64, credits: Vec<(Address, U256)>, txs: Vec<Mined>, undo: Undo) {
+        // Most blocks are empty, and the root costs as much as there is state.
+        let state_root = match self.blocks.last() {
+            Some(parent) if undo.is_empty() => parent.header.state_root,
+            _ => self.state.root(),
+        };
         let parent_hash = self.blocks.last().map_or(B256::ZERO, |parent| parent.hash);
         let signed: Vec<_> = txs.iter().map(|mined| &mined.tx.envelope).collect();
         let receipts: Vec<_> = txs.iter().map(|mined| &mined.receipt).collect();
@@ -339,7 +360,7 @@ impl Chain {
         let header = Header {
             parent_hash,
             ommers_hash: EMPTY_OMMER_ROOT_HASH,
-            state_root: self.state.root(),
+            state_root,
             transactions_root: calculate_transaction_root(&signed),
             receipts_root: calculate_receipt_root(&receipts),
             logs_bloom: bloom,
@@ -362,11 +383,13 @@ impl Chain {
             self.txs.insert(mined.tx.hash, (header.number, index));
         }
         self.by_hash.insert(hash, header.number);
-        let block = Block { header, hash, txs, undo };
+        let block =
+            Block { header, hash, txs, undo, credits, ahead: self.ahead, branch: self.branch };
         self.blocks.push(Arc::new(block));
     }
 
-    fn truncate(&mut self, number: u64) {
+    /// Drops the blocks above this one.
+    pub(crate) fn truncate(&mut self, number: u64) {
         while self.head().number() > number {
             let Some(block) = self.blocks.pop() else { return };
             self.state.undo(&block.undo);

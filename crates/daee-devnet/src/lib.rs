@@ -6,6 +6,7 @@ mod chain;
 mod clock;
 mod error;
 mod evm;
+mod file;
 mod logs;
 mod rpc;
 mod server;
@@ -13,6 +14,7 @@ mod state;
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -21,7 +23,12 @@ use daee_http::{Server, ServerLimits, bind};
 use daee_types::{Address, ByteSize, TokenAmount};
 use tokio::task::JoinHandle;
 
-use crate::{chain::Chain, clock::wall_seconds, rpc::Node};
+use crate::{
+    chain::Chain,
+    clock::wall_seconds,
+    file::{Began, ChainFile},
+    rpc::Node,
+};
 
 pub use error::DevnetError;
 
@@ -34,6 +41,8 @@ pub struct DevnetConfig {
     pub accounts: Vec<(Address, TokenAmount)>,
     /// When blocks are mined.
     pub block_time: BlockTime,
+    /// Where the chain is kept, and goes on from when it is started again. `None` keeps it in memory.
+    pub file: Option<PathBuf>,
 }
 
 /// When blocks are mined besides the one for each transaction.
@@ -48,7 +57,12 @@ pub enum BlockTime {
 
 impl Default for DevnetConfig {
     fn default() -> Self {
-        Self { chain_id: 31_337, accounts: Vec::new(), block_time: BlockTime::default() }
+        Self {
+            chain_id: 31_337,
+            accounts: Vec::new(),
+            block_time: BlockTime::default(),
+            file: None,
+        }
     }
 }
 
@@ -57,16 +71,26 @@ impl Default for DevnetConfig {
 pub struct Devnet {
     server: Server,
     miner: Option<Miner>,
+    node: Arc<RwLock<Node>>,
 }
 
 impl Devnet {
     /// Starts a chain on the running tokio runtime, behind JSON-RPC on this address.
     pub async fn start(listen: SocketAddr, config: DevnetConfig) -> Result<Self, DevnetError> {
-        let accounts: Vec<_> =
-            config.accounts.iter().map(|(account, wei)| (account.0.into(), *wei)).collect();
         let listener = bind(listen).await?;
-        let chain = Chain::new(config.chain_id, &accounts, wall_seconds());
-        let node = Arc::new(RwLock::new(Node::new(chain)));
+        let accounts = config.accounts.iter().map(|(account, wei)| (account.0.into(), *wei));
+        let began =
+            Began { chain_id: config.chain_id, accounts: accounts.collect(), time: wall_seconds() };
+        let node = match config.file {
+            None => Node::new(Chain::new(&began), None),
+            Some(path) => {
+                // Mining a long chain again takes its time, and a thread that may block.
+                let opened = tokio::task::spawn_blocking(move || ChainFile::open(&path, began));
+                let (file, chain) = opened.await.expect("opening a file does not panic")?;
+                Node::new(chain, Some(file))
+            }
+        };
+        let node = Arc::new(RwLock::new(node));
         let miner = match config.block_time {
             BlockTime::EachSecond => Some(Miner(tokio::spawn(mine(node.clone())))),
             BlockTime::OnDemand => None,
@@ -78,7 +102,8 @@ impl Devnet {
             drain_time: Duration::from_secs(1),
             ..ServerLimits::default()
         };
-        Ok(Self { server: Server::start(listener, server::routes(node), limits), miner })
+        let server = Server::start(listener, server::routes(node.clone()), limits);
+        Ok(Self { server, miner, node })
     }
 
     /// Where its JSON-RPC is.
@@ -86,10 +111,11 @@ impl Devnet {
         format!("http://{}", self.server.address())
     }
 
-    /// Mines no more, and answers what is under way.
-    pub async fn stop(mut self) {
-        drop(self.miner.take());
+    /// Mines no more, answers what is under way, and lets go of the file.
+    pub async fn stop(self) {
+        drop(self.miner);
         self.server.stop().await;
+        self.node.write().unwrap_or_else(PoisonError::into_inner).end();
     }
 }
 
@@ -110,10 +136,12 @@ async fn mine(node: Arc<RwLock<Node>>) {
         seconds.tick().await;
         let node = node.clone();
         let mined = tokio::task::spawn_blocking(move || {
-            node.write().unwrap_or_else(PoisonError::into_inner).tick(wall_seconds());
+            node.write().unwrap_or_else(PoisonError::into_inner).tick(wall_seconds())
         });
-        if let Err(error) = mined.await {
-            tracing::error!(%error, "no block was mined");
+        match mined.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return tracing::error!(%error, "the chain ends here"),
+            Err(error) => tracing::error!(%error, "no block was mined"),
         }
     }
 }

@@ -7,10 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    DevnetError,
     block::{Block, Mined, Tx, quantity},
     call::Call,
     chain::{Chain, Draft},
     evm::BLOCK_GAS,
+    file::ChainFile,
     logs::Filter,
 };
 
@@ -32,8 +34,12 @@ const TIP: u128 = 1_000_000_000;
 const SNAPSHOTS_MAX: usize = 64;
 
 /// The chain and what only its JSON-RPC knows of it.
+#[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) chain: Chain,
+    chain: Chain,
+    file: Option<ChainFile>,
+    /// Why the chain ended: what is not kept must not be told.
+    ended: Option<DevnetError>,
     snapshots: Vec<(u64, Chain)>,
     snapshots_taken: u64,
 }
@@ -119,7 +125,10 @@ fn dispatch(
     // A panic leaves the chain whole: nothing is changed before what may fail has passed.
     if ["eth_sendRawTransaction", "evm_", "anvil_"].iter().any(|own| method.starts_with(own)) {
         let mut node = node.write().unwrap_or_else(PoisonError::into_inner);
-        node.write(method, params, wall)
+        node.runs().map_err(RpcError::ended)?;
+        let answer = node.write(method, params, wall);
+        node.keep().map_err(RpcError::ended)?;
+        answer
     } else {
         let node = node.read().unwrap_or_else(PoisonError::into_inner);
         node.read(method, params, wall, budget)
@@ -137,17 +146,34 @@ fn line(id: &Value, answer: Answer, budget: &mut Budget) -> Vec<u8> {
 }
 
 impl Node {
-    pub(crate) fn new(chain: Chain) -> Self {
-        Self { chain, snapshots: Vec::new(), snapshots_taken: 0 }
+    pub(crate) fn new(chain: Chain, file: Option<ChainFile>) -> Self {
+        Self { chain, file, ended: None, snapshots: Vec::new(), snapshots_taken: 0 }
     }
 
     /// Mines an empty block if this second had none.
-    pub(crate) fn tick(&mut self, wall: u64) {
+    pub(crate) fn tick(&mut self, wall: u64) -> Result<(), DevnetError> {
+        self.runs()?;
         if self.chain.time(wall) > self.chain.head().time()
             && let Err(error) = self.chain.mine(wall, Draft::default())
         {
             tracing::error!(error = error.message, "no block was mined");
         }
+        self.keep()
+    }
+
+    /// Lets go of the file, so that another chain may have it.
+    pub(crate) fn end(&mut self) {
+        self.file = None;
+        self.ended = Some(DevnetError::Stopped);
+    }
+
+    fn runs(&self) -> Result<(), DevnetError> {
+        self.ended.clone().map_or(Ok(()), Err)
+    }
+
+    fn keep(&mut self) -> Result<(), DevnetError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.follow(&self.chain).inspect_err(|error| self.ended = Some(error.clone()))
     }
 
     fn read(&self, method: &str, params: &Params, wall: u64, budget: &mut Budget) -> Answer {
@@ -484,6 +510,10 @@ impl RpcError {
             None => "execution reverted".to_owned(),
         };
         Self { code: 3, message, data: Some(data) }
+    }
+
+    fn ended(error: DevnetError) -> Self {
+        Self::of(-32603, error.to_string())
     }
 
     fn request(message: String) -> Self {

@@ -53,6 +53,12 @@ struct Before {
     slots: Vec<(B256, U256)>,
 }
 
+impl Undo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl State {
     pub(crate) fn balance(&self, address: Address) -> U256 {
         self.head(address).map_or(U256::ZERO, |head| head.balance)
@@ -236,4 +242,89 @@ impl DatabaseRef for View<'_> {
 
 fn slot_key(slot: U256) -> B256 {
     keccak256(B256::from(slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_consensus::proofs::{state_root_unhashed, storage_root_unhashed};
+    use revm::state::{Account as Touched, EvmStorageSlot, TransactionId};
+
+    use super::*;
+
+    const CONTRACT: Address = Address::repeat_byte(1);
+    const PAYEE: Address = Address::repeat_byte(2);
+
+    fn touched(nonce: u64, slots: &[(u64, u64, u64)]) -> Touched {
+        let id = TransactionId::new(0).unwrap();
+        let storage = slots.iter().map(|(slot, old, new)| {
+            let value = EvmStorageSlot::new_changed(U256::from(*old), U256::from(*new), id);
+            (U256::from(*slot), value)
+        });
+        Touched::default()
+            .with_info(AccountInfo { nonce, balance: U256::from(9), ..AccountInfo::default() })
+            .with_storage(storage)
+            .with_touched_mark()
+    }
+
+    fn apply(state: &mut State, accounts: impl IntoIterator<Item = (Address, Touched)>) -> Undo {
+        let mut undo = Undo::default();
+        state.apply(accounts.into_iter().collect(), &mut undo);
+        undo
+    }
+
+    #[test]
+    fn the_root_is_that_of_the_whole_trie_however_it_came_about() {
+        let mut state = State::default();
+        assert_eq!(state.root(), EMPTY_ROOT_HASH);
+        apply(&mut state, [(CONTRACT, touched(1, &[(1, 0, 5), (2, 0, 6)]))]);
+        state.root();
+        apply(
+            &mut state,
+            [(CONTRACT, touched(2, &[(1, 5, 0), (3, 0, 7)])), (PAYEE, touched(3, &[]))],
+        );
+        let storage =
+            [(2u64, 6), (3, 7)].map(|(slot, value)| (U256::from(slot).into(), U256::from(value)));
+        let account = |nonce, root| TrieAccount::new(nonce, U256::from(9), root, KECCAK_EMPTY);
+        let whole = state_root_unhashed([
+            (CONTRACT, account(2, storage_root_unhashed(storage))),
+            (PAYEE, account(3, EMPTY_ROOT_HASH)),
+        ]);
+        assert_eq!(state.root(), whole);
+    }
+
+    #[test]
+    fn undoing_leads_back_over_everything_that_can_happen_to_an_account() {
+        let mut state = State::default();
+        apply(&mut state, [(CONTRACT, touched(1, &[(1, 0, 5), (2, 0, 6)]))]);
+        let root = state.root();
+        let cases = [
+            touched(2, &[(1, 5, 0), (3, 0, 7)]),
+            touched(2, &[]),
+            touched(1, &[(2, 0, 8)]).with_created_mark(),
+            touched(1, &[]).with_selfdestruct_mark(),
+        ];
+        for case in cases {
+            let undo =
+                apply(&mut state, [(CONTRACT, case.clone()), (PAYEE, touched(1, &[(1, 0, 1)]))]);
+            let after = state.root();
+            assert_ne!(after, root);
+            state.undo(&undo);
+            assert_eq!(state.root(), root, "{case:?}");
+            assert_eq!(state.slot(CONTRACT, U256::from(2)), U256::from(6));
+            assert_eq!(state.nonce(PAYEE), 0);
+        }
+    }
+
+    #[test]
+    fn an_account_without_anything_is_not_there() {
+        let mut state = State::default();
+        let mut undo = Undo::default();
+        state.set_balance(PAYEE, U256::from(1), &mut undo);
+        state.set_balance(PAYEE, U256::ZERO, &mut undo);
+        assert_eq!(state.root(), EMPTY_ROOT_HASH);
+        apply(&mut state, [(PAYEE, Touched::default().with_touched_mark())]);
+        assert_eq!(state.root(), EMPTY_ROOT_HASH);
+        state.undo(&undo);
+        assert_eq!(state.root(), EMPTY_ROOT_HASH);
+    }
 }

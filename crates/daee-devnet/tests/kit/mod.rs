@@ -34,7 +34,12 @@ pub struct Ask {
 impl Net {
     pub async fn start() -> Self {
         let alice = Key::generate();
-        let devnet = Devnet::start("127.0.0.1:0".parse().unwrap(), config(&alice)).await.unwrap();
+        let config = config(&alice);
+        Self::with(alice, config).await
+    }
+
+    pub async fn with(alice: Key, config: DevnetConfig) -> Self {
+        let devnet = Devnet::start("127.0.0.1:0".parse().unwrap(), config).await.unwrap();
         Self { devnet, alice, client: Client::new(&Roots::none()).unwrap() }
     }
 
@@ -97,6 +102,7 @@ pub fn config(alice: &Key) -> DevnetConfig {
         chain_id: CHAIN_ID,
         accounts: vec![(alice.address(), TokenAmount::talos(10_000))],
         block_time: BlockTime::OnDemand,
+        file: None,
     }
 }
 
