@@ -110,6 +110,13 @@ abstract contract Market is Test {
         return abi.encodePacked(r, s, v);
     }
 
+    /// The other signature that the curve allows for the same digest and key.
+    function _highS(bytes memory signature) internal pure returns (bytes memory) {
+        (bytes32 r, bytes32 s) = abi.decode(signature, (bytes32, bytes32));
+        uint256 n = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+        return abi.encodePacked(r, n - uint256(s), signature[64] == bytes1(uint8(27)) ? uint8(28) : uint8(27));
+    }
+
     // ---- the way of a deployment -------------------------------------------------------------------
 
     function _terms() internal pure returns (IDaeeManager.Terms memory t) {
