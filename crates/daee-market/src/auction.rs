@@ -51,15 +51,15 @@ pub fn check_bid(rate: Rate, rate_max: Rate, standing: Option<Rate>) -> Result<(
     }
 }
 
-/// When bids close after one that came at block time `now`: a late one leaves the others a quarter of the
-/// window, at most a minute, and never beyond the hard end.
-pub fn bid_closes(
+/// How much later bids close after one that came at block time `now`, in seconds: a late one leaves the others
+/// a quarter of the window, at most a minute; all late bids of a window together extend it at most once over.
+pub fn late_bid_seconds(
     now: Timestamp,
     closes: Timestamp,
-    closes_hard: Timestamp,
+    extended_seconds: u64,
     bid_window_seconds: u32,
-) -> Timestamp {
+) -> u64 {
     let answer_seconds = u64::from(bid_window_seconds / 4).min(LATE_SECONDS_MAX);
-    let late = Timestamp::from_seconds(now.seconds() + answer_seconds);
-    if late > closes { late.min(closes_hard) } else { closes }
+    let late = (now.seconds() + answer_seconds).saturating_sub(closes.seconds());
+    late.min(u64::from(bid_window_seconds).saturating_sub(extended_seconds))
 }

@@ -7,7 +7,8 @@ pub fn credit_seconds(last: Option<Timestamp>, now: Timestamp, interval_seconds:
 }
 
 /// What of a node's credited seconds belongs to one lease: those since pay began. `counted` is the node's
-/// total now, or what it was when an exit fixed the lease's end.
+/// total now, or what it was when an exit fixed the lease's end; `base` is what was credited, or already
+/// past and only waiting for its anchor, when the first leaf was opened.
 pub fn credited_seconds(started: bool, counted: u64, base: u64) -> u64 {
     if started { counted.saturating_sub(base) } else { 0 }
 }

@@ -5,7 +5,7 @@ mod lease;
 mod money;
 mod tree;
 
-pub use auction::{BidError, bid_closes, check_bid};
+pub use auction::{BidError, check_bid, late_bid_seconds};
 pub use lease::{
     LeaseClock, credit_seconds, credited_seconds, final_open_until, may_finish, may_open_final,
     tail_credit_seconds,

@@ -25,7 +25,8 @@ pub fn minimum_payment(
         .checked_add(rate_max.over_seconds(runway_seconds.into())?)
 }
 
-/// Whether an escrow still carries an assignment at this rate; one that does not is closed instead.
+/// Whether an escrow lasts for `runway_seconds` at this rate: no bid is taken on one that does not, nor does
+/// an update leave one behind.
 pub fn affords(balance: TokenAmount, rate: Rate, runway_seconds: u32) -> bool {
     rate.over_seconds(runway_seconds.into()).is_some_and(|needed| balance >= needed)
 }
