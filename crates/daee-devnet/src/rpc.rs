@@ -574,3 +574,163 @@ fn reason(data: &[u8]) -> Option<String> {
     let text = arguments.get(start..start.checked_add(length)?)?;
     String::from_utf8(text.to_vec()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use revm::primitives::Address;
+
+    use super::*;
+    use crate::file::Began;
+
+    const METHODS: &[&str] = &[
+        "eth_feeHistory",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getBlockReceipts",
+        "eth_getTransactionByHash",
+        "eth_getLogs",
+        "eth_getBalance",
+        "eth_getTransactionCount",
+        "eth_getStorageAt",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_sendRawTransaction",
+        "evm_increaseTime",
+        "evm_setNextBlockTimestamp",
+        "evm_mine",
+        "anvil_mine",
+        "evm_snapshot",
+        "evm_revert",
+        "anvil_setBalance",
+        "anvil_reorg",
+    ];
+
+    fn node() -> RwLock<Node> {
+        let accounts = vec![(Address::ZERO, daee_types::TokenAmount(u128::MAX))];
+        let began = Began { chain_id: 1, accounts, time: 1 };
+        RwLock::new(Node::new(Chain::new(&began), None))
+    }
+
+    fn ask(node: &RwLock<Node>, method: &str, params: Value) -> Value {
+        let body = json!({"id": 1, "method": method, "params": params}).to_string();
+        let answer = exchange(node, body.as_bytes(), 10).expect("an id asks for an answer");
+        serde_json::from_slice(&answer).expect("an answer is JSON")
+    }
+
+    fn parameter() -> impl Strategy<Value = Value> {
+        let number = prop_oneof![
+            Just("0x0"),
+            Just("0x1"),
+            Just("0x7fffffffffffffff"),
+            Just("0xffffffffffffffff"),
+            Just("0xffffffffffffffffffffffffffffffff"),
+            Just("0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+            Just("latest"),
+            Just("pending"),
+            Just("0x0000000000000000000000000000000000000000"),
+            Just("0x5b5f56"),
+            Just("nothing"),
+        ];
+        let leaf = prop_oneof![
+            number.prop_map(|text| json!(text)),
+            any::<i64>().prop_map(|number| json!(number)),
+            Just(Value::Null),
+            Just(json!(true)),
+            Just(json!([])),
+            Just(json!(0.5)),
+        ];
+        let key = prop_oneof![
+            Just("from"),
+            Just("to"),
+            Just("gas"),
+            Just("gasPrice"),
+            Just("maxFeePerGas"),
+            Just("maxPriorityFeePerGas"),
+            Just("value"),
+            Just("input"),
+            Just("nonce"),
+            Just("fromBlock"),
+            Just("toBlock"),
+            Just("topics"),
+            Just("address"),
+            Just("depth"),
+            Just("timestamp"),
+            Just("blocks"),
+        ];
+        leaf.prop_recursive(2, 8, 4, move |inner| {
+            let object = prop::collection::btree_map(key.clone(), inner.clone(), 0..5);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                object.prop_map(|fields| json!(fields)),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_asked_the_chain_stays_whole(
+            asked in prop::collection::vec(
+                (prop::sample::select(METHODS), prop::collection::vec(parameter(), 0..4)),
+                1..12,
+            ),
+        ) {
+            let node = node();
+            for (method, params) in asked {
+                let head = node.read().unwrap().chain.head().time();
+                let reverts = method == "evm_revert";
+                ask(&node, method, json!(params));
+                let node = node.read().unwrap();
+                let chain = &node.chain;
+                prop_assert!(reverts || chain.head().time() >= head, "time went back");
+                prop_assert_eq!(chain.head().number() as usize + 1, chain.blocks().len());
+                let root = chain.state_after(chain.head().number()).root();
+                prop_assert_eq!(root, chain.head().header.state_root);
+            }
+        }
+
+        #[test]
+        fn whatever_the_bytes_there_is_an_answer(
+            mut body in Just(br#"[{"id":1,"method":"eth_call","params":[{"to":"0x0"},"latest"]},{"id":2}]"#.to_vec()),
+            places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            for (place, byte) in places {
+                let place = place.index(body.len());
+                body[place] = byte;
+            }
+            if let Some(answer) = exchange(&node(), &body, 10) {
+                prop_assert!(serde_json::from_slice::<Value>(&answer).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_all_the_ether_there_can_be_breaks_nothing() {
+        let node = node();
+        let (rich, most) = (json!(Address::repeat_byte(1)), json!(U256::MAX));
+        let price = json!(U256::from(u128::MAX));
+        for account in [1, 2] {
+            let account = json!(Address::repeat_byte(account));
+            assert_eq!(
+                ask(&node, "anvil_setBalance", json!([account, most]))["result"],
+                Value::Null
+            );
+        }
+        let to = json!(Address::repeat_byte(2));
+        for call in [
+            json!({"from": rich, "to": to, "value": most}),
+            json!({"from": rich, "to": rich, "value": most}),
+            json!({"from": rich, "to": to, "value": "0x1"}),
+            json!({"from": rich, "to": to, "gasPrice": price}),
+            json!({"from": rich, "to": to, "maxFeePerGas": price, "maxPriorityFeePerGas": price}),
+        ] {
+            for tag in ["latest", "pending"] {
+                ask(&node, "eth_call", json!([call, tag]));
+                ask(&node, "eth_estimateGas", json!([call, tag]));
+            }
+        }
+        assert_eq!(ask(&node, "eth_chainId", json!([]))["result"], "0x1");
+    }
+}
