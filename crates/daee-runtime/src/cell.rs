@@ -50,7 +50,7 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
     // SAFETY: the supervisor gave this code out of its authenticated cache.
     #[allow(unsafe_code)]
     let loaded = unsafe { Cranelift.load(code, bounds) };
-    if walls == Walls::Process && jail::seal_cell() & jail::SECCOMP == 0 {
+    if walls == Walls::Process && jail::seal_cell(jail::ALL) & jail::SECCOMP == 0 {
         // Stage one went up, so this one can; no guest runs behind half of the walls.
         return Err(LinkError::Gone);
     }

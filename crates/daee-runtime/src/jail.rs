@@ -21,29 +21,32 @@ pub(crate) const SECCOMP: u32 = 1 << 5;
 pub(crate) const NO_NEW_CODE: u32 = 1 << 6;
 pub(crate) const LIMITS: u32 = 1 << 7;
 
+/// Every wall.
+pub(crate) const ALL: u32 = 0xff;
+
 /// Memory that a cell may have beside its guest's, in bytes: code, stacks, the kept copy is counted apart.
 const CELL_EXTRA_BYTES: u64 = 192 << 20;
 /// How much a child may write to its error stream, in bytes.
 const ERRORS_BYTES_MAX: u64 = 64 << 10;
 
-/// Stage one of a cell: everything that needs no knowledge of the guest. Says what stands.
-pub(crate) fn enter_cell() -> u32 {
-    let mut up = shed();
-    if filter(&loading(), SeccompAction::KillProcess) {
+/// Stage one of a cell: everything that needs no knowledge of the guest. Says which of the walls stand.
+pub(crate) fn enter_cell(walls: u32) -> u32 {
+    let mut up = shed(walls);
+    if walls & SECCOMP != 0 && filter(&loading(), SeccompAction::KillProcess) {
         up |= SECCOMP;
     }
     up
 }
 
-/// Stage two: the code is mapped, and no more will be. Says what stands.
-pub(crate) fn seal_cell() -> u32 {
+/// Stage two: the code is mapped, and no more will be. Says which of the walls stand.
+pub(crate) fn seal_cell(walls: u32) -> u32 {
     let mut up = 0;
     // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN.
     // SAFETY: numbers only.
-    if unsafe { libc::prctl(65, 1, 0, 0, 0) } == 0 {
+    if walls & NO_NEW_CODE != 0 && unsafe { libc::prctl(65, 1, 0, 0, 0) } == 0 {
         up |= NO_NEW_CODE;
     }
-    if filter(&running(), SeccompAction::KillProcess) {
+    if walls & SECCOMP != 0 && filter(&running(), SeccompAction::KillProcess) {
         up |= SECCOMP;
     }
     up
@@ -51,7 +54,7 @@ pub(crate) fn seal_cell() -> u32 {
 
 /// The walls of a compiling process: it may make threads and executable memory, and reaches nothing.
 pub(crate) fn enter_compiler() -> u32 {
-    let mut up = shed();
+    let mut up = shed(ALL);
     let mut calls = loading();
     for call in [
         libc::SYS_clone3,
@@ -83,7 +86,7 @@ pub(crate) fn limit_compiler(memory_bytes: u64, cpu_seconds: u64) {
 }
 
 /// Gives up everything that no child needs.
-fn shed() -> u32 {
+fn shed(walls: u32) -> u32 {
     let mut up = 0;
     let limited = limit(libc::RLIMIT_CORE, 0)
         && limit(libc::RLIMIT_NOFILE, 16)
@@ -100,15 +103,15 @@ fn shed() -> u32 {
         // The first process of its namespace is number 1; without namespaces it never is.
         if libc::getpid() == 1 {
             up |= NAMESPACES;
-            if empty_root() {
+            if walls & EMPTY_ROOT != 0 && empty_root() {
                 up |= EMPTY_ROOT;
             }
         }
-        if drop_capabilities() {
+        if walls & NO_CAPABILITIES != 0 && drop_capabilities() {
             up |= NO_CAPABILITIES;
         }
     }
-    if landlock() {
+    if walls & LANDLOCK != 0 && landlock() {
         up |= LANDLOCK;
     }
     up

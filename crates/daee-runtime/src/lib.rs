@@ -7,6 +7,8 @@ mod compile;
 mod door;
 mod engine;
 mod event;
+#[cfg(test)]
+mod evil;
 pub mod frame;
 mod jail;
 mod limits;

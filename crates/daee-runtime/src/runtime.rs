@@ -120,7 +120,7 @@ fn list(problems: &[ModuleProblem]) -> String {
 impl Coded for PrepareError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Module(problems) => problems.first().map_or("DAEE-A022", Coded::code),
+            Self::Module(problems) => problems.first().map_or("DAEE-R013", Coded::code),
             Self::Compile(_) => "DAEE-R010",
             Self::Unkeepable(_) => "DAEE-R011",
             Self::Node(_) => "DAEE-R012",

@@ -17,16 +17,27 @@ pub(crate) enum Role {
     Cell,
     Compile,
     Probe,
+    /// Native code in a guest's place, to try the walls.
+    #[cfg(test)]
+    Evil,
 }
 
 impl Role {
-    pub(crate) const ALL: [Role; 3] = [Role::Cell, Role::Compile, Role::Probe];
+    pub(crate) const ALL: &[Role] = &[
+        Role::Cell,
+        Role::Compile,
+        Role::Probe,
+        #[cfg(test)]
+        Role::Evil,
+    ];
 
     pub(crate) fn name(self) -> &'static CStr {
         match self {
             Role::Cell => c"daee:cell",
             Role::Compile => c"daee:compile",
             Role::Probe => c"daee:probe",
+            #[cfg(test)]
+            Role::Evil => c"daee:evil",
         }
     }
 }

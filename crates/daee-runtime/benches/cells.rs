@@ -1,0 +1,74 @@
+//! What cells cost: `cargo bench -p daee-runtime --bench cells`, with `-- --json` for one object of microseconds.
+//! Medians, for a start is a process and the machine has others.
+
+use daee_artifact::Artifact;
+use daee_runtime::{Agent, Event, Isolation, Launch, Nothing, Outcome, Runtime, RuntimeConfig};
+use daee_types::{ArtifactHash, Timestamp};
+
+const STARTS: usize = 51;
+const TURNS: usize = 2_001;
+
+fn main() {
+    daee_runtime::child_main();
+    let mut figures = Vec::new();
+    for (isolation, name) in [(Isolation::Process, "process"), (Isolation::InProcess, "thread")] {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime =
+            Runtime::new(RuntimeConfig::new(dir.path(), [7; 32]).isolated(isolation)).unwrap();
+        let wasm = wat::parse_str(include_str!("../tests/guests/script.wat")).unwrap();
+        let hash = ArtifactHash::of(&wasm);
+        let artifact = Artifact::fetched(wasm).verify(&hash).unwrap();
+        let module = runtime.prepare(&artifact, None).unwrap();
+        let start = || {
+            let launch = Launch::new(module.clone());
+            Agent::start(&runtime, launch, Box::new(Nothing::default())).unwrap()
+        };
+        let turn = |agent: &mut Agent| {
+            let turned = agent.turn(Event::Start, Timestamp(0));
+            assert_eq!(turned.outcome, Outcome::Done);
+        };
+        figures.push((
+            format!("prepare cached, {name}"),
+            median(STARTS, || {
+                runtime.prepare(&artifact, None).unwrap();
+            }),
+        ));
+        figures.push((
+            format!("start to ready, {name}"),
+            median(STARTS, || {
+                start();
+            }),
+        ));
+        figures.push((
+            format!("start and first turn, {name}"),
+            median(STARTS, || {
+                turn(&mut start());
+            }),
+        ));
+        let mut agent = start();
+        figures.push((format!("warm turn, {name}"), median(TURNS, || turn(&mut agent))));
+    }
+    if std::env::args().any(|argument| argument == "--json") {
+        let figures: serde_json::Map<_, _> = figures
+            .into_iter()
+            .map(|(name, micros)| (name.replace(", ", "_").replace(' ', "_"), micros.into()))
+            .collect();
+        println!("{}", serde_json::Value::from(figures));
+    } else {
+        figures.iter().for_each(|(name, micros)| println!("{name:<32} {micros:>12.1} us"));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
+fn median(runs: usize, mut work: impl FnMut()) -> f64 {
+    work();
+    let mut times: Vec<_> = (0..runs)
+        .map(|_| {
+            let from = std::time::Instant::now();
+            work();
+            from.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[runs / 2].as_nanos() as f64 / 1000.0
+}
