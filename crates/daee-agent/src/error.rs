@@ -58,6 +58,23 @@ impl Error {
     }
 }
 
+impl Code {
+    /// The number that the door says it with. What only this crate says has none.
+    pub fn number(self) -> Option<i32> {
+        match self {
+            Self::Denied => Some(-1),
+            Self::Unknown => Some(-2),
+            Self::Malformed => Some(-3),
+            Self::Limit => Some(-4),
+            Self::NotFound => Some(-5),
+            Self::Outside => Some(-6),
+            Self::NotNow => Some(-7),
+            Self::Unreadable => None,
+            Self::Other(number) => Some(number),
+        }
+    }
+}
+
 impl From<i32> for Code {
     fn from(number: i32) -> Self {
         match number {
@@ -104,6 +121,13 @@ mod tests {
         };
         check("not permitted", "not permitted (needs the permission \"read_ipfs\")");
         check("add read_ipfs to permissions", "add read_ipfs to permissions");
+    }
+
+    #[test]
+    fn every_number_is_read_back() {
+        for number in (-20..0).rev() {
+            assert_eq!(Code::from(number).number(), Some(number));
+        }
     }
 
     #[test]

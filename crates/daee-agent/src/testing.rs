@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Fetched;
 use crate::log::Level;
 use crate::state::hex;
-use crate::{Answer, Event, What, frame, reactor_turn, sha256::sha256};
+use crate::{Answer, Code, Event, What, frame, reactor_turn, sha256::sha256};
 
 /// Milliseconds since 1970 at which a new door's clock stands.
 pub const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -37,7 +37,7 @@ pub struct Door {
     kept: Kept,
     sites: BTreeMap<String, Result<Fetched, String>>,
     content: BTreeMap<String, Vec<u8>>,
-    denied: BTreeMap<String, Option<String>>,
+    refused: BTreeMap<String, Refusal>,
     random: u8,
 }
 
@@ -72,7 +72,7 @@ impl Door {
             kept: Kept::default(),
             sites: BTreeMap::new(),
             content: BTreeMap::new(),
-            denied: BTreeMap::new(),
+            refused: BTreeMap::new(),
             random: 0,
         }
     }
@@ -104,7 +104,15 @@ impl Door {
 
     /// Denies an operation, as a node does that misses a permission in the manifest.
     pub fn deny(&mut self, op: &str, needs: Option<&str>) -> &mut Self {
-        self.denied.insert(op.into(), needs.map(str::to_owned));
+        let message = format!("the manifest does not permit {op}");
+        self.refused.insert(op.into(), (-1, message, needs.map(str::to_owned)));
+        self
+    }
+
+    /// Refuses an operation for another reason: [`Code::Limit`], say.
+    pub fn refuse(&mut self, op: &str, code: Code, message: &str) -> &mut Self {
+        let number = code.number().expect("the door has a number for this code");
+        self.refused.insert(op.into(), (number, message.into(), None));
         self
     }
 
@@ -200,7 +208,9 @@ pub(crate) fn call(op: &str, input: &[u8]) -> (i32, Vec<u8>) {
     }
 }
 
-type Done = Result<(Value, Vec<u8>), (i32, String, Option<String>)>;
+/// The number, why, and what it needs.
+type Refusal = (i32, String, Option<String>);
+type Done = Result<(Value, Vec<u8>), Refusal>;
 
 impl Open {
     fn operate(&mut self, op: &str, head: &Map<String, Value>, body: &[u8]) -> Done {
@@ -211,8 +221,8 @@ impl Open {
         };
         let done = |head: Value| Ok((head, vec![]));
         let not_found = |what: &str| Err((-5, format!("there is no {what}"), None));
-        if let Some(needs) = self.door.denied.get(op) {
-            return Err((-1, format!("the manifest does not permit {op}"), needs.clone()));
+        if let Some(refusal) = self.door.refused.get(op) {
+            return Err(refusal.clone());
         }
         match op {
             "log" => {
@@ -330,7 +340,7 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Error, Request, call, chain, http, ipfs, log, now_ms, random, state, timer};
+    use crate::{Error, Request, call, chain, http, ipfs, log, now_ms, random, state, timer};
 
     fn check(door: &mut Door, what: What, handler: impl FnOnce() -> Result<(), Error>) -> Turn {
         door.turn(what, |_| handler())

@@ -17,6 +17,17 @@ daee_import_call(const char *op, size_t op_len, const void *in, size_t in_len);
 __attribute__((import_module("daee"), import_name("read"))) int32_t
 daee_import_read(void *out, size_t cap);
 
+/* Codes of refusals. */
+enum {
+    DAEE_DENIED = -1,
+    DAEE_UNKNOWN = -2,
+    DAEE_MALFORMED = -3,
+    DAEE_LIMIT = -4,
+    DAEE_NOT_FOUND = -5,
+    DAEE_OUTSIDE = -6,
+    DAEE_NOT_NOW = -7,
+};
+
 /* Text that grows. */
 struct daee_text {
     char *at;

@@ -3,7 +3,9 @@
 
 mod price;
 
-use daee_agent::{Answer, Error, Event, Request, What, chain, http, log, now_ms, reactor, state};
+use daee_agent::{
+    Answer, Code, Error, Event, Request, What, chain, http, log, now_ms, reactor, state,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
@@ -49,9 +51,15 @@ fn refresh() -> Result<(), Error> {
     history.push(Quote { price, at_ms: now_ms()? });
     history.drain(..history.len().saturating_sub(HISTORY_MAX));
     state::set_json("history", &history)?;
-    chain::publish(TOPIC, &price.word())?;
     log::info(format!("ETH/USD {price}"));
-    Ok(())
+    match chain::publish(TOPIC, &price.word()) {
+        // The chain takes nothing for now. Who asks here should have the price all the same.
+        Err(error) if error.code() == Code::Limit => {
+            log::warn(format!("not published: {error}"));
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn fetch() -> Result<Price, String> {
@@ -187,6 +195,16 @@ mod tests {
         check(|door| _ = door.serve(SOURCE, 200, r#"{"ethereum":{"usd":-1}}"#), "decimal");
         check(|door| _ = door.serve(SOURCE, 200, r#"{"ethereum":{"usd":0}}"#), "zero");
         check(|door| _ = door.deny("http.fetch", Some("network_outbound:a.b")), "outbound:a.b");
+    }
+
+    #[test]
+    fn a_chain_that_takes_nothing_keeps_no_price_from_who_asks_here() {
+        let mut door = priced(r#"{"ethereum":{"usd":3000}}"#);
+        door.refuse("chain.publish", Code::Limit, "too many effects wait");
+        let turned = door.turn(What::Start, turn);
+        assert_eq!(turned.result, Ok(()));
+        assert_eq!(turned.logs[1].1, "not published: too many effects wait");
+        assert_eq!(get(&mut door, "/price").1["price"], "3000.00000000");
     }
 
     #[test]
