@@ -56,6 +56,13 @@ impl Access {
         let Some(path) = self.find(&self.key, "keys/deployer.key", "DAEE_KEY") else {
             return Ok(None);
         };
+        // The key itself, where its file's path belongs: no error may show it.
+        if is_key(&path) {
+            return Err(Failure::usage(
+                "that is a key, not the path of a key file: write it to a file of mode 0600 and name \
+                 the file (and take it out of the shell's history)",
+            ));
+        }
         let key = Key::load(&path).map_err(Failure::could_not)?;
         Ok(Some(Arc::new(key)))
     }
@@ -66,4 +73,10 @@ impl Access {
         let in_environment = || env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
         option.clone().or_else(in_dir).or_else(in_environment)
     }
+}
+
+fn is_key(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let digits = text.strip_prefix("0x").unwrap_or(&text);
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
