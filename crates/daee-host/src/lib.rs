@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod agents;
+mod api;
+mod calls;
+mod clock;
+mod content;
+mod driver;
+mod endpoint;
+mod envelope;
+mod error;
+mod host;
+pub mod node;
+mod outside;
+mod peers;
+mod publish;
+mod settings;
+mod worker;
+
+pub use error::HostError;
+pub use host::Host;
+pub use settings::HostSettings;

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daee_types::{
-    Address, ArtifactHash, BodyHash, Checkpoint, DeploymentId, EpochId, LeafHash, LogRoot, Rate,
-    Resources, StateRoot, Timestamp, TranscriptRoot, Word,
+    Address, ArtifactHash, BodyHash, Checkpoint, DeploymentId, EpochId, LeafHash, LogRoot,
+    ManifestHash, Rate, Resources, StateRoot, Timestamp, TranscriptRoot, Word,
 };
 
 /// How often a refused or failed call is tried again.
@@ -41,7 +41,8 @@ pub struct Settings {
 }
 
 /// The default bidding strategy: a list price, never below it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Price {
     /// For a whole vCPU.
     pub cpu: Rate,
@@ -254,6 +255,8 @@ pub enum Call {
         id: DeploymentId,
         /// Wei a second.
         rate: Rate,
+        /// What was verified: a bid never binds to bytes that the node has not seen.
+        manifest: ManifestHash,
     },
     /// Close the auction.
     Assign {
@@ -703,8 +706,16 @@ impl Node {
         let key = key_of(&call);
         let done = match outcome {
             CallOutcome::Done { block, at } => {
-                self.calls.remove(&key);
                 self.contact = now;
+                // What these changed is in no view yet; until one is read the call would be made again.
+                if matches!(
+                    key,
+                    CallKey::Bid(_) | CallKey::Assign(_) | CallKey::Expire(_) | CallKey::Finish(_)
+                ) {
+                    self.calls.insert(key, CallState::RestUntil(now.plus_millis(RETRY_MILLIS)));
+                } else {
+                    self.calls.remove(&key);
+                }
                 Some((block, at))
             }
             CallOutcome::Refused | CallOutcome::Failed => {
@@ -829,7 +840,7 @@ impl Node {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        let view = &job.view;
+        let view = job.view.clone();
         let rate = settings.price.quote(&view.resources);
         let key = (view.version, view.state_root);
         let best_is_mine = view.lease.node == settings.account;
@@ -882,7 +893,8 @@ impl Node {
             }
             job.reserved = true;
         }
-        self.call(Call::Bid { id, rate }, out);
+        let manifest = ManifestHash::of(&view.version.artifact, &view.version.body);
+        self.call(Call::Bid { id, rate, manifest }, out);
     }
 
     fn pursue_run(&mut self, now: Timestamp, id: DeploymentId, out: &mut Vec<Effect>) {

@@ -20,7 +20,14 @@ fn a_node_bids_only_with_the_verified_bytes_in_hand() {
     assert_eq!(first, [Effect::Read { id: JOB, version: V1, state_root: StateRoot::ZERO }]);
     assert_eq!(world.clock(100), [], "nothing is offered while the package is being read");
     let bid = world.event(Event::Read { id: JOB, version: V1, ready: true });
-    assert_eq!(bid, [Effect::Call(Call::Bid { id: JOB, rate: Rate(250) })]);
+    assert_eq!(
+        bid,
+        [Effect::Call(Call::Bid {
+            id: JOB,
+            rate: Rate(250),
+            manifest: ManifestHash::of(&V1.artifact, &V1.body)
+        })]
+    );
 }
 
 #[test]

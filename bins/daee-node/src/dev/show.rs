@@ -1,0 +1,114 @@
+//! What a development network says when it is ready.
+
+use std::path::Path;
+
+use daee_chain::Contracts;
+use serde_json::json;
+
+use crate::dev::{Deployed, NodeShown};
+
+/// Everything there is to say.
+pub struct Ready<'a> {
+    pub rpc: String,
+    pub contracts: Contracts,
+    pub nodes: &'a [NodeShown],
+    pub deployed: Option<Deployed>,
+    pub dir: &'a Path,
+    pub network: &'a Path,
+    pub next: &'a Path,
+    pub source: String,
+}
+
+impl Ready<'_> {
+    pub fn print(&self, as_json: bool) {
+        if as_json {
+            println!("{}", self.json());
+        } else {
+            print!("{}", self.text());
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                json!({
+                    "name": node.name,
+                    "account": node.account,
+                    "owner": node.owner,
+                    "api": node.api,
+                    "rate": node.rate,
+                    "pid": node.pid,
+                    "config": node.config,
+                    "key": node.key,
+                })
+            })
+            .collect();
+        let deployed = self.deployed.as_ref();
+        json!({
+            "rpc": self.rpc,
+            "manager": self.contracts.manager,
+            "contracts": self.contracts,
+            "nodes": nodes,
+            "deployment": deployed.map(|deployed| deployed.id),
+            "agent_id": deployed.map(|deployed| deployed.agent_id.as_str()),
+            "endpoint": deployed.map(|deployed| deployed.endpoint.as_str()),
+            "dir": self.dir,
+            "network": self.network,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::from("\n");
+        let mut line = |text: String| {
+            out.push_str(text.trim_end());
+            out.push('\n');
+        };
+        line(format!("{:<10}{:<24}{}", "WHAT", "WHERE", "IS"));
+        line(format!(
+            "{:<10}{:<24}EVM, manager {}",
+            "chain",
+            short(&self.rpc),
+            self.contracts.manager
+        ));
+        for node in self.nodes {
+            let runs =
+                self.deployed.as_ref().filter(|deployed| deployed.node == Some(node.account));
+            let is = match runs {
+                Some(deployed) => format!("runs deployment {} for {}", deployed.id, deployed.rate),
+                None => format!("would run it for {}", node.rate),
+            };
+            line(format!("{:<10}{:<24}{is}", node.name, short(&node.api)));
+        }
+        line(format!("{:<10}{:<24}{}", "prices", "", self.source));
+        line(format!("{:<10}{:<24}{}", "data", "", self.dir.display()));
+        let Some(deployed) = &self.deployed else {
+            line("\nCtrl-C ends the network.".to_owned());
+            return out;
+        };
+        line(format!("\n{} answers:\n", deployed.agent_id));
+        line(format!("  curl {}price", deployed.endpoint));
+        line("\nmanage it:\n".to_owned());
+        let deploy = deploy_command();
+        let dir = self.dir.display();
+        for what in ["status", "logs", "stop"] {
+            line(format!("  {deploy} --dir {dir} {what} {}", deployed.id));
+        }
+        let next = self.next.display();
+        line(format!("  {deploy} --dir {dir} update {} {next}", deployed.id));
+        line("\nCtrl-C ends the network.".to_owned());
+        out
+    }
+}
+
+fn short(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap_or(url)
+}
+
+/// How `daee-deploy` is called by whoever called this program: through cargo from a clone, by name otherwise.
+fn deploy_command() -> &'static str {
+    let built = std::env::current_exe()
+        .is_ok_and(|exe| exe.ancestors().any(|folder| folder.join("CACHEDIR.TAG").exists()));
+    if built { "cargo run -qr --bin daee-deploy --" } else { "daee-deploy" }
+}

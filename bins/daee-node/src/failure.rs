@@ -1,0 +1,39 @@
+use std::fmt::{self, Display};
+
+use daee_types::Coded;
+
+/// Why the program could not do what it was asked, as it is printed.
+#[derive(Debug)]
+pub struct Failure {
+    text: String,
+}
+
+impl Failure {
+    /// What was tried, and what came of it.
+    pub fn new(what: impl Display, why: impl Display) -> Self {
+        Self { text: format!("error: {what}: {why}") }
+    }
+
+    /// An error that says all there is to say.
+    pub fn of(error: &(impl Coded + ?Sized)) -> Self {
+        Self {
+            text: format!(
+                "error: {error}\n  {}, the fault is the {}'s",
+                error.code(),
+                error.fault()
+            ),
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(&error)
+    }
+}

@@ -1,0 +1,564 @@
+//! One thread for each agent that runs here: it takes commands one after another, hands each to the
+//! agent as a turn, and answers only when what the turn wrote is as durable as the manifest asks.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use daee_lifecycle::endpoint_label;
+use daee_manifest::{Durability, Endpoint, Manifest};
+use daee_runtime::{
+    Agent, Answer, Commit, Event, Launch, Outcome, Outside, Runtime, Snapshot, Turned,
+};
+use daee_state::{Delta, Effect};
+use daee_store::{AgentStore, Durable, LogReader, Written};
+use daee_types::{DeploymentId, EpochId, Timestamp, Word};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    clock, envelope,
+    node::{Marks, Version},
+};
+
+/// Commands that may wait for one agent before callers are told to come back later.
+const MAILBOX_MAX: usize = 256;
+/// Turns whose answers wait for one write to the disk.
+const GROUP_MAX: usize = 64;
+/// Failed turns in a row after which an agent rests before it is asked again.
+const FAILURES_MAX: u32 = 5;
+/// How long it rests.
+const REST_MILLIS: u64 = 10_000;
+/// Deltas after which a new base is written, so that a restart reads little.
+const DELTAS_MAX: u32 = 512;
+/// Longest sleep of a thread whose agent waits for nothing.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// What the agent's `stop` turn may take.
+const STOP_MILLIS: u64 = 5_000;
+/// The name of the timer events that the manifest's `schedule` makes.
+const SCHEDULE: &str = "schedule";
+
+/// A turn's answer to whoever asked over HTTP.
+pub(crate) enum Reply {
+    /// What the agent said; 204 without a body where it said nothing.
+    Answer(Answer),
+    /// The turn was rolled back; why, and whose fault it is.
+    Failed(Outcome),
+    /// The agent rests after failing too often, for so many milliseconds more.
+    Resting(u64),
+    /// The node could not keep what the turn wrote.
+    NotKept(String),
+}
+
+/// A request at an agent's endpoint.
+pub(crate) struct Request {
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// A sealed state, and the bytes another node continues from.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub marks: Marks,
+    pub checkpoint: Arc<Vec<u8>>,
+}
+
+/// Why a request was not even handed to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many wait already.
+    Busy,
+    /// The agent's thread has ended.
+    Gone,
+}
+
+/// Everything an agent is started from on this node.
+pub(crate) struct Plan {
+    pub id: DeploymentId,
+    pub epoch: EpochId,
+    pub version: Version,
+    pub manifest: Arc<Manifest>,
+    pub launch: Launch,
+    pub outside: Box<dyn Outside>,
+}
+
+/// The event that an agent's new life begins with.
+pub(crate) enum Beginning {
+    /// The first turn of a lease.
+    Start,
+    /// The same lease, after the node was away: nothing has happened for the agent.
+    GoOn,
+}
+
+/// What the thread tells the rest of the node.
+pub(crate) enum Told {
+    /// Publish these; they are durable here. They come again after a restart until they are released.
+    Publish(Vec<Effect>),
+    /// The thread has ended although nobody asked it to; why.
+    Ended(String),
+}
+
+enum Command {
+    Request { request: Request, reply: oneshot::Sender<Reply> },
+    Seal { tick: Word, last: bool, reply: oneshot::Sender<Result<Sealed, String>> },
+    Upgrade { plan: Box<Plan>, from: String, reply: oneshot::Sender<Result<(), String>> },
+    Released { upto_turn: u64 },
+    Look { reply: oneshot::Sender<Marks> },
+    End,
+}
+
+/// What is known of a running agent without asking it.
+#[derive(Clone)]
+pub(crate) struct Face {
+    pub manifest: Arc<Manifest>,
+    pub version: Version,
+    pub label: String,
+    pub restarts: u32,
+    /// Why its last turns failed, if they did.
+    pub trouble: Option<String>,
+}
+
+impl Face {
+    pub fn is_private(&self) -> bool {
+        self.manifest.endpoint() == Endpoint::Private
+    }
+}
+
+/// How the node speaks to an agent's thread.
+#[derive(Clone)]
+pub(crate) struct AgentHandle {
+    pub epoch: EpochId,
+    pub logs: LogReader,
+    /// Changes whenever log lines were written.
+    pub written: watch::Receiver<u64>,
+    commands: SyncSender<Command>,
+    face: Arc<Mutex<Face>>,
+}
+
+impl AgentHandle {
+    pub fn face(&self) -> Face {
+        lock(&self.face).clone()
+    }
+
+    /// Hands a request to the agent; the answer comes when it may be given.
+    pub async fn request(&self, request: Request) -> Result<Reply, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.try_send(Command::Request { request, reply })?;
+        answer.await.map_err(|_| Refused::Gone)
+    }
+
+    /// Runs the tick turn, or the stop turn if it is the last, and seals what is then.
+    pub async fn seal(&self, tick: Word, last: bool) -> Result<Sealed, String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Seal { tick, last, reply }).await?;
+        answer.await.map_err(|_| "its thread ended".to_owned())?
+    }
+
+    /// Starts a new version beside the old one on a copy of its state, and switches if its first turn is kept.
+    pub async fn upgrade(&self, plan: Plan, from: String) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Upgrade { plan: Box::new(plan), from, reply }).await?;
+        answer.await.map_err(|_| "its thread ended".to_owned())?
+    }
+
+    /// Says that effects up to this turn were done.
+    pub async fn released(&self, upto_turn: u64) -> Result<(), String> {
+        self.send(Command::Released { upto_turn }).await
+    }
+
+    /// Where the agent stands; none if it is too busy to say or gone.
+    pub async fn look(&self) -> Option<Marks> {
+        let (reply, answer) = oneshot::channel();
+        self.try_send(Command::Look { reply }).ok()?;
+        answer.await.ok()
+    }
+
+    /// Lets the thread finish what it has begun, and end.
+    pub async fn end(&self) {
+        // An error means that it has ended already.
+        let _ = self.send(Command::End).await;
+    }
+
+    fn try_send(&self, command: Command) -> Result<(), Refused> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Busy,
+            TrySendError::Disconnected(_) => Refused::Gone,
+        })
+    }
+
+    /// The node's own commands wait for their place: requests must not crowd them out.
+    async fn send(&self, command: Command) -> Result<(), String> {
+        let mut command = command;
+        loop {
+            match self.commands.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err("its thread ended".to_owned()),
+                Err(TrySendError::Full(back)) => command = back,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// Starts an agent's thread. Blocks until the agent stands and has handled what its life begins with.
+pub(crate) fn start(
+    runtime: &Runtime,
+    plan: Plan,
+    kept: (AgentStore, LogReader),
+    beginning: &Beginning,
+    words: mpsc::UnboundedSender<Told>,
+) -> Result<(AgentHandle, JoinHandle<()>), String> {
+    let (store, logs) = kept;
+    let agent = Agent::start(runtime, plan.launch, plan.outside).map_err(|e| e.to_string())?;
+    let face = Arc::new(Mutex::new(Face {
+        label: endpoint_label(plan.manifest.agent_id().name(), plan.id),
+        manifest: plan.manifest.clone(),
+        version: plan.version,
+        restarts: 0,
+        trouble: None,
+    }));
+    let (commands, mailbox) = sync_channel(MAILBOX_MAX);
+    let (written, reader) = watch::channel(0);
+    let now = clock::now();
+    let mut served = Served {
+        runtime: runtime.clone(),
+        id: plan.id,
+        cell: agent.cell_pid(),
+        agent,
+        version: plan.version,
+        durability: plan.manifest.durability(),
+        scheduled: next_schedule(&plan.manifest, now),
+        manifest: plan.manifest,
+        face: face.clone(),
+        store,
+        mailbox,
+        words,
+        written,
+        waiting: Vec::new(),
+        effects: Vec::new(),
+        failures: 0,
+        resting_until: Timestamp(0),
+    };
+    let pending = served.agent.state().effects().to_vec();
+    served.effects.extend(pending);
+    if let Beginning::Start = beginning {
+        served.turn(Event::Start).map_err(|error| error.to_string())?;
+    }
+    served.settle()?;
+    let thread = std::thread::Builder::new()
+        .name(format!("agent-{}", plan.id))
+        .spawn(move || served.serve())
+        .map_err(|error| format!("no thread for it: {error}"))?;
+    Ok((AgentHandle { epoch: plan.epoch, logs, written: reader, commands, face }, thread))
+}
+
+fn next_schedule(manifest: &Manifest, after: Timestamp) -> Option<Timestamp> {
+    manifest.schedule().and_then(|schedule| schedule.next_after(after))
+}
+
+/// An agent and what its thread keeps for it.
+struct Served {
+    runtime: Runtime,
+    id: DeploymentId,
+    agent: Agent,
+    version: Version,
+    cell: Option<u32>,
+    manifest: Arc<Manifest>,
+    durability: Durability,
+    scheduled: Option<Timestamp>,
+    face: Arc<Mutex<Face>>,
+    store: AgentStore,
+    mailbox: Receiver<Command>,
+    words: mpsc::UnboundedSender<Told>,
+    written: watch::Sender<u64>,
+    /// Answers that may be given once the disk has what their turns wrote.
+    waiting: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// Effects whose turns the disk does not surely have yet.
+    effects: Vec<Effect>,
+    failures: u32,
+    resting_until: Timestamp,
+}
+
+/// What wakes the thread.
+enum Wake {
+    Command(Command),
+    Timer(String),
+    Nothing,
+    End,
+}
+
+impl Served {
+    fn serve(mut self) {
+        let ended = self.run();
+        if let Err(why) = ended {
+            tracing::error!(deployment = %self.id, %why, "an agent had to be put down");
+            lock(&self.face).trouble = Some(why.clone());
+            // The node may be going down itself; then nobody listens.
+            let _ = self.words.send(Told::Ended(why));
+        }
+    }
+
+    /// Until it is told to end, or the disk takes no more.
+    fn run(&mut self) -> Result<(), String> {
+        loop {
+            match self.wait() {
+                Wake::End => return self.settle(),
+                Wake::Nothing => {}
+                Wake::Timer(name) => self.timer(name)?,
+                Wake::Command(command) => {
+                    if !self.command(command)? {
+                        return self.settle();
+                    }
+                }
+            }
+            // What waits already is handled before the disk is asked once for all of it.
+            while self.waiting.len() < GROUP_MAX && !self.waiting.is_empty() {
+                match self.mailbox.try_recv() {
+                    Ok(command) => {
+                        if !self.command(command)? {
+                            return self.settle();
+                        }
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return self.settle(),
+                }
+            }
+            self.settle()?;
+        }
+    }
+
+    fn wait(&mut self) -> Wake {
+        let now = clock::now();
+        if now >= self.resting_until
+            && let Some(name) = self.due(now)
+        {
+            return Wake::Timer(name);
+        }
+        let next = self
+            .agent
+            .state()
+            .timers()
+            .values()
+            .copied()
+            .chain(self.scheduled)
+            .min()
+            .map(|at| at.max(self.resting_until));
+        let sleep = next.map_or(SLEEP_MAX, |at| {
+            Duration::from_millis(at.millis_since(now).max(1)).min(SLEEP_MAX)
+        });
+        match self.mailbox.recv_timeout(sleep) {
+            Ok(command) => Wake::Command(command),
+            Err(RecvTimeoutError::Timeout) => Wake::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Wake::End,
+        }
+    }
+
+    /// The timer that is due first, if any is.
+    fn due(&self, now: Timestamp) -> Option<String> {
+        let timers = self.agent.state().timers().iter().map(|(name, at)| (*at, name.as_str()));
+        let scheduled = self.scheduled.map(|at| (at, SCHEDULE));
+        let (at, name) = timers.chain(scheduled).min()?;
+        (at <= now).then(|| name.to_owned())
+    }
+
+    fn timer(&mut self, name: String) -> Result<(), String> {
+        if name == SCHEDULE {
+            // Times that were missed are not made up for.
+            self.scheduled = next_schedule(&self.manifest, clock::now());
+        }
+        self.turn(Event::Timer { name }).map(|_| ())
+    }
+
+    /// False when it was told to end.
+    fn command(&mut self, command: Command) -> Result<bool, String> {
+        match command {
+            Command::Request { request, reply } => self.request(request, reply)?,
+            Command::Seal { tick, last, reply } => {
+                let sealed = self.seal(tick, last);
+                // Whoever asked is gone when the lease is.
+                let _ = reply.send(sealed.clone());
+                sealed?;
+            }
+            Command::Upgrade { plan, from, reply } => {
+                let tried = self.upgrade(*plan, from);
+                let _ = reply.send(tried);
+            }
+            Command::Released { upto_turn } => {
+                let commit = self.agent.released(upto_turn);
+                self.keep(&commit, Durable::Later)?;
+            }
+            Command::Look { reply } => {
+                let marks = self.marks();
+                let _ = reply.send(marks);
+            }
+            Command::End => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn request(&mut self, request: Request, reply: oneshot::Sender<Reply>) -> Result<(), String> {
+        let now = clock::now();
+        if now < self.resting_until {
+            // An answer that nobody waits for any more is no loss.
+            let _ = reply.send(Reply::Resting(self.resting_until.millis_since(now)));
+            return Ok(());
+        }
+        let Request { method, path, query, headers, body } = request;
+        let turned = self.turn(Event::Http { method, path, query, headers, body });
+        let turned = match turned {
+            Ok(turned) => turned,
+            Err(why) => {
+                let _ = reply.send(Reply::NotKept(why.clone()));
+                return Err(why);
+            }
+        };
+        let answer = match turned.outcome.is_kept() {
+            true => Reply::Answer(turned.answer.unwrap_or(Answer {
+                status: 204,
+                headers: Vec::new(),
+                body: Vec::new(),
+            })),
+            false => Reply::Failed(turned.outcome),
+        };
+        match self.durability {
+            Durability::Checkpoint => drop(reply.send(answer)),
+            Durability::Local | Durability::Turn => self.waiting.push((reply, answer)),
+        }
+        Ok(())
+    }
+
+    /// One turn, written down.
+    fn turn(&mut self, event: Event) -> Result<Turned, String> {
+        let turned = self.agent.turn(event, clock::now());
+        self.keep(&turned.commit, Durable::Later)?;
+        self.effects.extend(turned.effects.iter().cloned());
+        let cell = self.agent.cell_pid();
+        let mut face = lock(&self.face);
+        if cell != self.cell && self.cell.is_some() && cell.is_some() {
+            face.restarts += 1;
+        }
+        self.cell = cell.or(self.cell);
+        if turned.outcome.is_kept() {
+            self.failures = 0;
+            face.trouble = None;
+        } else {
+            self.failures += 1;
+            face.trouble = Some(turned.outcome.to_string());
+            if self.failures.is_multiple_of(FAILURES_MAX) {
+                self.resting_until = clock::now().plus_millis(REST_MILLIS);
+            }
+        }
+        Ok(turned)
+    }
+
+    fn keep(&mut self, commit: &Commit, durable: Durable) -> Result<(), String> {
+        let written = Written {
+            delta: &commit.delta,
+            transcript: &commit.transcript,
+            logs: &commit.logs,
+            progress: &commit.progress,
+        };
+        self.store.append(written, durable).map_err(|error| error.to_string())?;
+        if !commit.logs.is_empty() {
+            self.written.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    /// Makes all that was written durable, and lets go what waited for it.
+    fn settle(&mut self) -> Result<(), String> {
+        if self.waiting.is_empty() && self.effects.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.store.sync() {
+            let why = error.to_string();
+            for (reply, _) in self.waiting.drain(..) {
+                let _ = reply.send(Reply::NotKept(why.clone()));
+            }
+            return Err(why);
+        }
+        for (reply, answer) in self.waiting.drain(..) {
+            let _ = reply.send(answer);
+        }
+        if !self.effects.is_empty() {
+            let _ = self.words.send(Told::Publish(std::mem::take(&mut self.effects)));
+        }
+        if self.store.deltas() > DELTAS_MAX {
+            let base = envelope::write(&self.version, &self.agent.snapshot());
+            self.store.rebase(&base).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, tick: Word, last: bool) -> Result<Sealed, String> {
+        let event = match last {
+            true => Event::Stop { deadline: clock::now().plus_millis(STOP_MILLIS) },
+            false => Event::Tick { block_hash: tick },
+        };
+        // Whatever becomes of the turn, the state after it is what it is.
+        self.turn(event)?;
+        self.settle()?;
+        self.store.sync().map_err(|error| error.to_string())?;
+        let marks = self.marks();
+        let checkpoint = envelope::write(&self.version, &self.agent.snapshot());
+        Ok(Sealed { marks, checkpoint: Arc::new(checkpoint) })
+    }
+
+    fn marks(&mut self) -> Marks {
+        let marks = self.agent.marks();
+        Marks {
+            turn: marks.turn,
+            state_root: marks.state_root,
+            log_root: marks.log_root,
+            transcript_root: marks.transcript_root,
+            fuel: marks.fuel,
+            artifact: self.version.artifact,
+        }
+    }
+
+    /// The new version runs beside the old one until its first turn is kept; nothing of the old one is
+    /// touched before.
+    fn upgrade(&mut self, plan: Plan, from_version: String) -> Result<(), String> {
+        let text = |error: daee_types::wire::WireError| error.to_string();
+        let copy = Snapshot::decode(&self.agent.snapshot()).map_err(text)?.without_machine();
+        let launch = Launch { snapshot: copy, ..plan.launch };
+        let mut next =
+            Agent::start(&self.runtime, launch, plan.outside).map_err(|e| e.to_string())?;
+        let turned = next.turn(Event::Upgraded { from_version }, clock::now());
+        if !turned.outcome.is_kept() {
+            return Err(format!("its first turn was not kept: {}", turned.outcome));
+        }
+        // The record of the turn first, without what it did: a crash before the new base is written leaves
+        // the old version as it was, and a transcript that says what was tried.
+        let nothing = Delta::default().encode();
+        let commit = Commit { delta: nothing, ..turned.commit };
+        self.keep(&commit, Durable::Now)?;
+        let base = envelope::write(&plan.version, &next.snapshot());
+        self.store.rebase(&base).map_err(|error| error.to_string())?;
+        self.version = plan.version;
+        self.agent = next;
+        self.cell = self.agent.cell_pid();
+        self.durability = plan.manifest.durability();
+        self.scheduled = next_schedule(&plan.manifest, clock::now());
+        self.manifest = plan.manifest.clone();
+        self.effects.extend(turned.effects);
+        self.failures = 0;
+        self.resting_until = Timestamp(0);
+        let mut face = lock(&self.face);
+        face.manifest = plan.manifest;
+        face.version = plan.version;
+        face.trouble = None;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,158 @@
+//! Agents' own addresses: a request becomes a turn, its answer a response.
+
+use std::{sync::Arc, time::Duration};
+
+use daee_chain::Phase;
+use daee_http::{
+    Limits,
+    axum::{
+        body::{Body, to_bytes},
+        extract::Request,
+        response::Response,
+    },
+    error_answer, forward,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    is_hop_header,
+};
+use daee_lifecycle::{Caller, REQUEST_HEADER, SESSION_HEADER, endpoint_label};
+use daee_runtime::{Answer, Outcome};
+use daee_types::{ByteSize, DeploymentId};
+
+use crate::{
+    agents::{self, Refused, Reply},
+    api,
+    error::EndpointError,
+    host::Shared,
+};
+
+/// Largest body of a request to an agent.
+const BODY_MAX: ByteSize = ByteSize::mib(4);
+/// What another node may take to answer for an agent that it runs.
+const FORWARD_TIME: Duration = Duration::from_secs(60);
+
+/// Answers for the agent of a deployment: here, or at the node that holds its lease.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    id: DeploymentId,
+    label: &str,
+    request: Request,
+) -> Response {
+    if let Some(agent) = shared.agent(id) {
+        return here(shared, id, &agent, label, request).await.unwrap_or_else(refused);
+    }
+    let Ok(deployment) = shared.deployment(id).await else {
+        return refused(EndpointError::NoSuchAgent(label.to_owned()));
+    };
+    let name = deployment.agent_id.split('@').next().unwrap_or_default();
+    if endpoint_label(name, id) != label {
+        return refused(EndpointError::NoSuchAgent(label.to_owned()));
+    }
+    let leased = matches!(deployment.phase, Phase::Leased | Phase::Closing);
+    let why = match deployment.phase {
+        Phase::Bidding => "nodes are bidding for it",
+        Phase::Closed => "it was stopped",
+        Phase::Leased | Phase::Closing if deployment.lease.node == shared.operator => {
+            "this node is starting or ending it"
+        }
+        Phase::Leased | Phase::Closing => "its node is not reachable from here",
+    };
+    let elsewhere = (leased && deployment.lease.node != shared.operator)
+        .then(|| shared.peers.endpoint_of(deployment.lease.node))
+        .flatten();
+    match elsewhere {
+        Some(base) => {
+            let limits = Limits { total_time: FORWARD_TIME, ..Limits::default() };
+            forward(&shared.client, &base, request, BODY_MAX, &limits).await
+        }
+        None => refused(EndpointError::NotRunning(why.to_owned())),
+    }
+}
+
+async fn here(
+    shared: &Shared,
+    id: DeploymentId,
+    agent: &agents::AgentHandle,
+    label: &str,
+    request: Request,
+) -> Result<Response, EndpointError> {
+    let face = agent.face();
+    if face.label != label {
+        return Err(EndpointError::NoSuchAgent(label.to_owned()));
+    }
+    let (parts, body) = request.into_parts();
+    let max = usize::try_from(BODY_MAX.0).unwrap_or(usize::MAX);
+    let body = to_bytes(body, max).await.map_err(|_| EndpointError::TooLarge)?;
+    if face.is_private() {
+        let owner = shared.deployment(id).await.ok().map(|deployment| deployment.owner);
+        match (api::caller(shared, &parts, &body), owner) {
+            (Ok(Caller::Wallet(wallet)), Some(owner)) if wallet == owner => {}
+            _ => return Err(EndpointError::Private),
+        }
+    }
+    let request = agents::Request {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: shown(&parts.headers),
+        body: body.into(),
+    };
+    let reply = agent.request(request).await.map_err(|refused| match refused {
+        Refused::Busy => EndpointError::Busy,
+        Refused::Gone => EndpointError::NotRunning("it is being started again".to_owned()),
+    })?;
+    match reply {
+        Reply::Answer(answer) => Ok(response(answer)),
+        Reply::Failed(Outcome::Killed { why }) => Err(EndpointError::Killed(why)),
+        Reply::Failed(outcome) => Err(EndpointError::Failed(outcome.to_string())),
+        Reply::Resting(millis) => Err(EndpointError::Resting(millis)),
+        Reply::NotKept(why) => Err(EndpointError::NotKept(why)),
+    }
+}
+
+/// What an agent sees of a request's headers: nothing about the connection, and nobody's sign-in.
+fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !is_hop_header(name) && name != SESSION_HEADER && name != REQUEST_HEADER
+        })
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect()
+}
+
+/// An agent's answer, without what is the node's to say.
+fn response(answer: Answer) -> Response {
+    let length = answer.body.len();
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .unwrap_or(StatusCode::BAD_GATEWAY);
+    for (name, value) in answer.headers {
+        let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        else {
+            continue;
+        };
+        if !is_hop_header(name.as_str()) && name != header::CONTENT_LENGTH {
+            response.headers_mut().append(name, value);
+        }
+    }
+    let bodiless = matches!(response.status().as_u16(), 204 | 304);
+    if !bodiless {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+fn refused(error: EndpointError) -> Response {
+    let status = error.http_status();
+    let mut response = error_answer(status, &error);
+    if status == 503 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,124 @@
+use daee_chain::ChainError;
+use daee_http::BindError;
+use daee_types::{Address, Coded, Fault};
+
+/// Why a node does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The operator has no stake, so the market does not know this node.
+    #[error("{operator} is not registered: `daee-node stake` registers it with a stake")]
+    NotRegistered {
+        /// The operator account.
+        operator: Address,
+    },
+    /// The API's port is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The chain cannot be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The sandbox of this machine is weaker than the operator asks for.
+    #[error(
+        "the sandbox reaches level {level} of the {wanted} that are wanted; missing: {missing}: mend that, or set \
+         `sandbox_level_min` to {level} and accept the difference"
+    )]
+    Sandbox {
+        /// What this machine reaches.
+        level: u8,
+        /// What the settings ask for.
+        wanted: u8,
+        /// Walls that do not stand, and how to get each.
+        missing: String,
+    },
+    /// A part of the node cannot be used as it is set up.
+    #[error("{what} cannot be used: {why}")]
+    Setup {
+        /// Which part.
+        what: &'static str,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+impl HostError {
+    pub(crate) fn setup(what: &'static str, why: impl ToString) -> Self {
+        Self::Setup { what, why: why.to_string() }
+    }
+}
+
+impl Coded for HostError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotRegistered { .. } => "DAEE-N001",
+            Self::Bind(error) => error.code(),
+            Self::Chain(error) => error.code(),
+            Self::Sandbox { .. } => "DAEE-N002",
+            Self::Setup { .. } => "DAEE-N003",
+        }
+    }
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Chain(error) => error.fault(),
+            _ => Fault::Node,
+        }
+    }
+}
+
+/// Why a request at an agent's endpoint got no answer of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EndpointError {
+    #[error("no agent has the name {0}: `daee-deploy list` shows the endpoints of yours")]
+    NoSuchAgent(String),
+    #[error("no node runs this agent now ({0}): try again in a moment")]
+    NotRunning(String),
+    #[error("the agent has more requests waiting than it can take: try again in a moment")]
+    Busy,
+    #[error("the agent rests for {0} ms after failing too often: its log says why")]
+    Resting(u64),
+    #[error("the agent failed and the turn was undone: {0}")]
+    Failed(String),
+    #[error("the node's cell for the agent died and the turn was undone ({0}): try again")]
+    Killed(String),
+    #[error("the node could not keep what the agent did ({0})")]
+    NotKept(String),
+    #[error("the body is larger than 4 MiB")]
+    TooLarge,
+    #[error("this endpoint is private: sign in with the wallet that deployed the agent")]
+    Private,
+}
+
+impl EndpointError {
+    pub(crate) fn http_status(&self) -> u16 {
+        match self {
+            Self::NoSuchAgent(_) => 404,
+            Self::TooLarge => 413,
+            Self::Private => 401,
+            Self::Failed(_) => 500,
+            Self::Killed(_) => 502,
+            Self::NotRunning(_) | Self::Busy | Self::Resting(_) | Self::NotKept(_) => 503,
+        }
+    }
+}
+
+impl Coded for EndpointError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchAgent(_) => "DAEE-N010",
+            Self::NotRunning(_) => "DAEE-N011",
+            Self::Busy => "DAEE-N012",
+            Self::Resting(_) => "DAEE-N013",
+            Self::Failed(_) => "DAEE-N014",
+            Self::Killed(_) => "DAEE-N015",
+            Self::NotKept(_) => "DAEE-N016",
+            Self::TooLarge => "DAEE-N017",
+            Self::Private => "DAEE-N018",
+        }
+    }
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NotRunning(_) => Fault::Network,
+            Self::Busy | Self::Killed(_) | Self::NotKept(_) => Fault::Node,
+            _ => Fault::Developer,
+        }
+    }
+}
