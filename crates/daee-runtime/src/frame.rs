@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value};
 
-/// Builds a frame.
+/// Builds a frame. The names of the head are in the order of their bytes and nothing stands between them, so that
+/// every node makes the same bytes.
 pub fn encode(head: &Value, body: &[u8]) -> Vec<u8> {
-    let head = head.to_string();
+    let head = ordered(head).to_string();
     let mut out = Vec::with_capacity(4 + head.len() + body.len());
     out.extend((head.len() as u32).to_le_bytes());
     out.extend(head.as_bytes());
@@ -23,6 +24,19 @@ pub fn decode(frame: &[u8]) -> Option<(Map<String, Value>, &[u8])> {
     match serde_json::from_slice(head) {
         Ok(Value::Object(head)) => Some((head, body)),
         _ => None,
+    }
+}
+
+/// A JSON map keeps names in order or as they came, by a feature that any crate of a program may switch on.
+fn ordered(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            fields.into_iter().map(|(name, value)| (name.clone(), ordered(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(ordered).collect(),
+        other => other.clone(),
     }
 }
 
@@ -44,6 +58,13 @@ mod tests {
         let (head, body) = decode(&frame).unwrap();
         assert_eq!((head["key"].as_str(), body), (Some("a"), &b"\0body"[..]));
         assert_eq!(decode(b""), Some((Map::new(), &[][..])));
+    }
+
+    #[test]
+    fn a_head_has_one_spelling() {
+        let head = json!({"b": [{"z": 1, "a": null}], "a": "\u{1}é"});
+        let text = String::from_utf8(encode(&head, b"")[4..].to_vec()).unwrap();
+        assert_eq!(text, "{\"a\":\"\\u0001é\",\"b\":[{\"a\":null,\"z\":1}]}");
     }
 
     #[test]

@@ -1,20 +1,19 @@
 //! Agents from outside, in jailed processes and, where walls are not the point, in threads too. This program is
 //! started again for each cell, so it has a `main` of its own that calls `child_main` first.
-#![allow(unsafe_code)] // to kill a cell as the kernel would
 
 mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{Bench, Counted, NOW, answers, check_script, poke, policy, request, script};
+use common::{Bench, Counted, NOW, answers, check_script, entries, poke, policy, request, script};
 use daee_artifact::Artifact;
 use daee_runtime::{
     Agent, CallKey, CompileLimits, Event, FetchAnswer, FetchRequest, Isolation, Launch, Limits,
     Nothing, Outcome, Outside, OutsideError, RunStyle, Runtime, RuntimeConfig, Snapshot,
 };
 use daee_state::{Delta, State};
-use daee_transcript::{Entry, Transcript};
+use daee_transcript::Entry;
 use daee_types::{ArtifactHash, ByteSize, Coded as _, Fault, Timestamp};
 
 const SCRIPT: &str = include_str!("guests/script.wat");
@@ -61,6 +60,9 @@ fn main() {
         ("a_resident_that_fails_is_born_again", a_resident_that_fails_is_born_again),
         ("tables_are_bounded", tables_are_bounded),
         ("a_program_per_event_starts_afresh", a_program_per_event_starts_afresh),
+        ("the_oracles_that_are_published_run_in_cells", || {
+            common::run_oracles(Isolation::Process);
+        }),
         ("a_component_is_refused_with_its_fix", a_component_is_refused_with_its_fix),
         ("a_reactor_that_cannot_be_kept_is_refused", a_reactor_that_cannot_be_kept_is_refused),
         ("a_module_larger_than_its_limits_does_not_start", a_module_larger_than_its_limits),
@@ -365,6 +367,8 @@ fn both_isolations_come_to_the_same_bytes() {
                     ("log", r#"{"text":"hello","level":"warn"}"#, b""),
                     ("random", r#"{"bytes":4}"#, b""),
                     ("now", "{}", b""),
+                    ("state.set", r#"{"key":"large"}"#, &[n; 1 << 20]),
+                    ("state.get", r#"{"key":"large"}"#, b""),
                     ("state.set", &format!(r#"{{"key":"k{n}"}}"#), &[n; 100]),
                     ("timer.set", &format!(r#"{{"name":"t{n}","after_ms":{n}}}"#), b""),
                     ("chain.publish", r#"{"topic":"price"}"#, &[n]),
@@ -506,10 +510,6 @@ fn a_resident_keeps_its_memory() {
         }
         assert!(agent.state().machine().is_none(), "its memory is no part of its state");
     }
-}
-
-fn entries(transcript: &[u8]) -> Vec<Entry> {
-    Transcript::default().follow(transcript).unwrap()
 }
 
 fn a_residents_births() {

@@ -1,11 +1,13 @@
 //! What the tests of cells share.
+#![allow(dead_code)] // each test program uses a part of it
 
 use daee_artifact::Artifact;
-use daee_policy::Policy;
+use daee_policy::{Permit, Policy};
 use daee_runtime::{
-    Agent, Event, Isolation, Launch, Limits, Module, Nothing, PrepareError, RunStyle, Runtime,
-    RuntimeConfig, Turned, frame,
+    Agent, CallKey, Event, FetchAnswer, FetchRequest, Isolation, Launch, Limits, Module, Nothing,
+    Outcome, Outside, OutsideError, PrepareError, RunStyle, Runtime, RuntimeConfig, Turned, frame,
 };
+use daee_transcript::{Entry, Transcript};
 use daee_types::{ArtifactHash, Timestamp};
 use serde_json::Value;
 
@@ -150,6 +152,7 @@ pub fn raw(calls: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 /// Ends a process the hard way.
+#[allow(unsafe_code)] // as the kernel would
 pub fn kill(pid: u32) {
     // SAFETY: numbers only, and the process is a child of ours.
     unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
@@ -199,7 +202,82 @@ pub fn supervise_a_loop_if_asked(wat: &str) {
     }
 }
 
+pub fn entries(transcript: &[u8]) -> Vec<Entry> {
+    Transcript::default().follow(transcript).unwrap()
+}
+
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
+}
+
+/// The committed example agents fetch, keep, publish and answer.
+pub fn run_oracles(isolation: Isolation) {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples");
+    for (file, style) in
+        [("oracle/oracle.wasm", None), ("oracle-c/oracle-c.wasm", Some(RunStyle::Resident))]
+    {
+        let bench = Bench::new(isolation);
+        let bytes = std::fs::read(format!("{examples}/{file}")).unwrap();
+        let hash = ArtifactHash::of(&bytes);
+        let artifact = Artifact::fetched(bytes).verify(&hash).unwrap();
+        let module = bench.runtime.prepare(&artifact, style).unwrap();
+        let launch = Launch { policy: policy(), ..Launch::new(module) };
+        let mut agent = Agent::start(&bench.runtime, launch, Box::new(Source(0))).unwrap();
+        let mut published = Vec::new();
+        for event in [Event::Start, Event::Timer { name: "schedule".into() }] {
+            let turned = agent.turn(event, NOW);
+            assert_eq!(turned.outcome, Outcome::Done, "{file}: {:?}", turned.commit.logs);
+            published.extend(turned.effects);
+        }
+        assert_eq!(published.len(), 2, "{file}");
+        assert!(published.iter().all(|effect| effect.topic == "price-eth-usd"));
+        let turned = agent.turn(
+            Event::Http {
+                method: "GET".into(),
+                path: "/price".into(),
+                query: String::new(),
+                headers: vec![],
+                body: vec![],
+            },
+            NOW,
+        );
+        let answer = turned.answer.unwrap_or_else(|| panic!("{file}: {:?}", turned.outcome));
+        assert_eq!(answer.status, 200);
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(body["price"].as_str().unwrap().starts_with("2002.5"), "{file}: {body}");
+        println!(
+            "{file}: {} fuel, {:?} of memory",
+            turned.fuel,
+            agent.state().machine().map(|m| m.page_count())
+        );
+    }
+}
+
+/// A price that rises with each look.
+struct Source(u32);
+
+impl Outside for Source {
+    fn fetch(
+        &mut self,
+        permit: Permit,
+        _: FetchRequest,
+        _: CallKey,
+    ) -> Result<FetchAnswer, OutsideError> {
+        assert_eq!(permit.host(), "api.coingecko.com");
+        self.0 += 1;
+        let body = format!("{{\"ethereum\":{{\"usd\":{}.5}}}}", 2000 + self.0);
+        let headers = vec![("content-type".into(), "application/json".into())];
+        Ok(FetchAnswer { status: 200, headers, body: body.into_bytes() })
+    }
+    fn ipfs(&mut self, cid: &str, _: u64) -> Result<Vec<u8>, OutsideError> {
+        Err(OutsideError::NotFound(cid.into()))
+    }
+    fn random(&mut self, out: &mut [u8]) {
+        out.fill(1);
+    }
+    fn now(&mut self) -> Timestamp {
+        NOW
+    }
+    fn before_outside(&mut self, _: &[u8]) {}
 }
