@@ -36,7 +36,8 @@ pub fn register_consent_digest(
 /// may run at the same time. A call that would revert is refused before it is sent, and costs nothing.
 ///
 /// A call that ended in [`ChainError::Lost`] or [`ChainError::NotMined`] may be made again: it never comes
-/// to both. The same call again is answered by the first one, if that was mined after all.
+/// to both. The same call again, within ten minutes, is answered by the first one if that was mined after
+/// all. A process that ends forgets what it was in doubt about.
 #[derive(Clone)]
 pub struct Account {
     chain: Chain,

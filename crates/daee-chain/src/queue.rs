@@ -2,7 +2,7 @@
 //! sent in place of a lost one competes with it, so that at most one of them is ever mined.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +27,11 @@ const LOOKS_PER_SENDING: u32 = 20;
 /// Places tried before an endpoint's answers about nonces are called nonsense.
 const PLACES_TRIED: u32 = 16;
 
+/// For how long, in the chain's time, a call that was found mined answers the same call made again. After
+/// that, the same words mean another call.
+const CLAIM_SECONDS: u64 = 600;
+const UNCLAIMED_MAX: usize = 256;
+
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -42,8 +47,11 @@ struct State {
     floor: Option<u64>,
     /// Sent, and waited for.
     flying: BTreeSet<u64>,
-    /// Sent, and nobody waits: lost, given up, or left behind by a caller that went away.
-    doubt: BTreeMap<u64, Sent>,
+    /// Sent, and nobody waits: lost, given up, or left behind by a caller that went away. Of those at one
+    /// nonce, at most one is ever mined.
+    doubt: BTreeMap<u64, Vec<Sent>>,
+    /// Found mined after all, and not asked for again yet; the newest last.
+    unclaimed: VecDeque<(Sent, Landed)>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,13 +62,14 @@ struct Sent {
     fee: Fee,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Fee {
     max: u128,
     tip: u128,
 }
 
 /// A transaction that was mined and did not revert.
+#[derive(Clone, Debug)]
 pub(crate) struct Landed {
     pub(crate) mined: Mined,
     pub(crate) logs: Vec<Log>,
@@ -76,7 +85,7 @@ impl Queue {
         to: TxKind,
         input: Bytes,
     ) -> Result<Landed, ChainError> {
-        if let Some(landed) = self.resolve(rpc, to, &input).await? {
+        if let Some(landed) = self.claim(rpc, to, &input, 0).await? {
             return Ok(landed);
         }
         let from = convert::to_address(key.address());
@@ -86,14 +95,22 @@ impl Queue {
         }
         let gas: U64 = match rpc.ask("eth_estimateGas", json!([request])).await {
             Ok(gas) => gas,
-            Err(error) => return Err(refusal(key, "what it would cost", error)),
+            Err(error) => {
+                // Perhaps it is refused now because it was mined a moment ago.
+                return match self.claim(rpc, to, &input, 0).await? {
+                    Some(landed) => Ok(landed),
+                    None => Err(refusal(key, "what it would cost", error)),
+                };
+            }
         };
         // What a call needs moves with what others do between now and its block.
         let gas_limit = gas.to::<u64>() / 4 * 5 + 10_000;
 
-        let (flight, raw) = self.send(rpc, key, to, input, gas_limit).await?;
-        let landed = flight.wait(rpc, &raw).await?;
-        let Some((receipt, time)) = landed else {
+        let (flight, raw) = match self.send(rpc, key, to, input, gas_limit).await? {
+            Sending::Flying(flight, raw) => (flight, raw),
+            Sending::Claimed(landed) => return Ok(landed),
+        };
+        let Some((receipt, time)) = flight.wait(rpc, &raw).await? else {
             let tx = TxHash::new(convert::word(flight.sent.hash));
             return Err(ChainError::NotMined { tx, seconds: MINED_SECONDS });
         };
@@ -104,29 +121,6 @@ impl Queue {
         Ok(landing(receipt, time))
     }
 
-    /// Finds out what became of transactions in doubt. If the one that is asked for now was among them and
-    /// is mined, that is the answer.
-    async fn resolve(
-        &self,
-        rpc: &Rpc,
-        to: TxKind,
-        input: &Bytes,
-    ) -> Result<Option<Landed>, ChainError> {
-        let doubts: Vec<(u64, Sent)> = {
-            let state = self.state();
-            state.doubt.iter().map(|(nonce, sent)| (*nonce, sent.clone())).collect()
-        };
-        for (nonce, sent) in doubts {
-            let Some((receipt, time)) = find(rpc, sent.hash).await? else { continue };
-            self.state().doubt.remove(&nonce);
-            let same = sent.to == to && sent.input == *input;
-            if same && receipt.status.to::<u64>() == 1 {
-                return Ok(Some(landing(receipt, time)));
-            }
-        }
-        Ok(None)
-    }
-
     async fn send(
         &self,
         rpc: &Rpc,
@@ -134,19 +128,22 @@ impl Queue {
         to: TxKind,
         input: Bytes,
         gas_limit: u64,
-    ) -> Result<(Flight<'_>, Bytes), ChainError> {
+    ) -> Result<Sending<'_>, ChainError> {
         let _one_at_a_time = self.sending.lock().await;
-        let mut floor_of_fee = None;
+        let mut outbid = None;
         for _ in 0..PLACES_TRIED {
-            let nonce = self.place(rpc, key).await?;
-            let rival = self.state().doubt.get(&nonce).map(|sent| sent.fee).or(floor_of_fee);
+            let (nonce, mined) = self.place(rpc, key).await?;
+            // After the count: what was mined before it has a receipt now, what comes later makes the nonce taken.
+            if let Some(landed) = self.claim(rpc, to, &input, mined).await? {
+                return Ok(Sending::Claimed(landed));
+            }
+            let rival = self.dearest(nonce).max(outbid);
             let fee = fee(rpc, rival).await?;
             let (hash, raw) = sign(rpc, key, nonce, to, input.clone(), gas_limit, fee)?;
-            let sent = Sent { hash, to, input: input.clone(), fee };
-            let flight = Flight::start(self, nonce, sent);
+            let flight = Flight::start(self, nonce, Sent { hash, to, input: input.clone(), fee });
             match rpc.ask::<Value>("eth_sendRawTransaction", json!([raw])).await {
                 // An endpoint that answers with something else than the hash has it all the same.
-                Ok(_) | Err(RpcError::Malformed(_)) => return Ok((flight, raw)),
+                Ok(_) | Err(RpcError::Malformed(_)) => return Ok(Sending::Flying(flight, raw)),
                 Err(RpcError::Silent { sent: true, why }) => {
                     let tx = TxHash::new(convert::word(hash));
                     return Err(ChainError::Lost { tx, why });
@@ -156,21 +153,21 @@ impl Queue {
                     return Err(ChainError::Unreachable(why));
                 }
                 Err(RpcError::Answered { message, code, data }) => match objection(&message) {
-                    Objection::Known => return Ok((flight, raw)),
+                    Objection::Known => return Ok(Sending::Flying(flight, raw)),
                     Objection::NonceTaken => {
                         // Perhaps by this very transaction, sent a moment ago through a connection that broke.
                         if is_known(rpc, hash).await? {
-                            return Ok((flight, raw));
+                            return Ok(Sending::Flying(flight, raw));
                         }
                         flight.never_left();
                         self.state().floor = Some(nonce + 1);
-                        self.state().doubt.remove(&nonce);
                     }
                     Objection::Underpriced if rival.is_some() => {
                         flight.never_left();
-                        floor_of_fee = Some(fee);
+                        outbid = Some(fee);
                     }
                     Objection::Underpriced => {
+                        // Of another program with the same key, which shall have its place.
                         flight.never_left();
                         self.state().floor = Some(nonce + 1);
                     }
@@ -186,8 +183,8 @@ impl Queue {
         Err(ChainError::Malformed { what: "the account's nonce", why })
     }
 
-    /// The lowest nonce that nothing of ours is waiting at.
-    async fn place(&self, rpc: &Rpc, key: &dyn Sign) -> Result<u64, ChainError> {
+    /// The lowest nonce that nothing of ours is waiting at, and how many are mined.
+    async fn place(&self, rpc: &Rpc, key: &dyn Sign) -> Result<(u64, u64), ChainError> {
         let mined = count(rpc, key, "latest").await?;
         let floor = self.state().floor;
         let floor = match floor {
@@ -197,15 +194,73 @@ impl Queue {
         };
         let mut state = self.state();
         state.floor = Some(floor);
-        // Whatever took the place of a lost transaction, its place is taken.
-        state.doubt.retain(|nonce, _| *nonce >= mined);
         let first = mined.max(floor);
-        Ok((first..).find(|nonce| !state.flying.contains(nonce)).unwrap_or(first))
+        let free = (first..).find(|nonce| !state.flying.contains(nonce)).unwrap_or(first);
+        Ok((free, mined))
+    }
+
+    /// The result of the same call, if it was in doubt and is mined. Nonces below `mined` are decided:
+    /// what has no receipt there never will have one.
+    async fn claim(
+        &self,
+        rpc: &Rpc,
+        to: TxKind,
+        input: &Bytes,
+        mined: u64,
+    ) -> Result<Option<Landed>, ChainError> {
+        self.resolve(rpc, mined).await?;
+        if self.state().unclaimed.is_empty() {
+            return Ok(None);
+        }
+        let now = newest(rpc).await?.timestamp.to::<u64>();
+        let mut state = self.state();
+        state
+            .unclaimed
+            .retain(|(_, landed)| now.saturating_sub(landed.mined.time.seconds()) <= CLAIM_SECONDS);
+        let same = |(sent, _): &(Sent, Landed)| sent.to == to && sent.input == *input;
+        let at = state.unclaimed.iter().position(same);
+        Ok(at.and_then(|at| state.unclaimed.remove(at)).map(|(_, landed)| landed))
+    }
+
+    /// Finds out what became of transactions in doubt.
+    async fn resolve(&self, rpc: &Rpc, mined: u64) -> Result<(), ChainError> {
+        let doubt = self.state().doubt.clone();
+        for (nonce, rivals) in doubt {
+            let mut decided = nonce < mined;
+            let mut winner = None;
+            for sent in rivals {
+                if let Some((receipt, time)) = find(rpc, sent.hash).await? {
+                    decided = true;
+                    winner =
+                        (receipt.status.to::<u64>() == 1).then(|| (sent, landing(receipt, time)));
+                    break;
+                }
+            }
+            let mut state = self.state();
+            // Another call may have found out first, and claimed it.
+            if decided && state.doubt.remove(&nonce).is_some() {
+                state.unclaimed.extend(winner);
+                while state.unclaimed.len() > UNCLAIMED_MAX {
+                    state.unclaimed.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The highest fee that was offered for a nonce.
+    fn dearest(&self, nonce: u64) -> Option<Fee> {
+        self.state().doubt.get(&nonce)?.iter().map(|sent| sent.fee).max()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+enum Sending<'a> {
+    Flying(Flight<'a>, Bytes),
+    Claimed(Landed),
 }
 
 /// A transaction on its way. Unless it landed or never left, its nonce is in doubt when nobody looks any more.
@@ -271,7 +326,7 @@ impl Drop for Flight<'_> {
         let mut state = self.queue.state();
         state.flying.remove(&self.nonce);
         if !self.over {
-            state.doubt.insert(self.nonce, self.sent.clone());
+            state.doubt.entry(self.nonce).or_default().push(self.sent.clone());
             // The next one competes for this place instead of queueing behind it.
             state.floor = Some(state.floor.map_or(self.nonce, |floor| floor.min(self.nonce)));
         }
@@ -363,8 +418,7 @@ fn sign(
 
 /// Twice the base fee, so that it may rise for six blocks; above the rival's by the quarter that pools ask for.
 async fn fee(rpc: &Rpc, rival: Option<Fee>) -> Result<Fee, ChainError> {
-    let asked = rpc.ask("eth_getBlockByNumber", json!(["latest", false])).await;
-    let block: Block = asked.map_err(|error| error.reading("the newest block"))?;
+    let block = newest(rpc).await?;
     let tip: U128 = match rpc.ask("eth_maxPriorityFeePerGas", json!([])).await {
         Ok(tip) => tip,
         // Some chains know no tip.
@@ -382,6 +436,11 @@ async fn fee(rpc: &Rpc, rival: Option<Fee>) -> Result<Fee, ChainError> {
         }
         None => fee,
     })
+}
+
+async fn newest(rpc: &Rpc) -> Result<Block, ChainError> {
+    let asked = rpc.ask("eth_getBlockByNumber", json!(["latest", false])).await;
+    asked.map_err(|error| error.reading("the newest block"))
 }
 
 async fn count(rpc: &Rpc, key: &dyn Sign, when: &str) -> Result<u64, ChainError> {

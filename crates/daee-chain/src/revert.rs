@@ -108,7 +108,7 @@ fn sentence(name: &str, a: &Args<'_>) -> String {
         "WrongManifest" => format!(
             "the bid is for manifest {}, and the deployment is at {} now: verify that one first",
             a.hash("given"),
-            a.hash("expected")
+            a.hash("offered")
         ),
         "NoCapacity" => format!(
             "the node has {} of {} free, not {}",
