@@ -2,16 +2,17 @@ use std::{sync::Arc, time::Duration};
 
 use daee_chain::{Account, Deployment, Mined, Phase};
 use daee_lifecycle::{LifecycleError, LogLine};
-use daee_types::{Address, DeploymentId, Sign, Timestamp, TokenAmount};
+use daee_types::{Address, Coded as _, DeploymentId, Fault, Sign, Timestamp, TokenAmount};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     ClientError, LogStream, Market, NodeClient, NodeError, Offer, Package, Stage, Stopped, Updated,
     WaitError,
-    market::{LOOK_EVERY, is_behind, tell},
+    market::is_behind,
+    watch::{LOOK_EVERY, Watch},
 };
 
-/// Looks after the last node did nothing before the owner finishes a stopped lease himself.
+/// Looks at what could be finished before the owner finishes it himself: its node means to.
 const PATIENCE_LOOKS: u32 = 8;
 /// Time between two tries to reach a node for its log.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -138,56 +139,65 @@ impl Deployer {
         bound: Duration,
         on: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<Stopped, WaitError> {
-        let before = &stopping.before;
-        let id = before.id;
-        let mut last = None;
+        let mut watch = Watch::new(stopping.before.id, bound, on);
         let stopped = async {
-            let (mut looks, mut final_checkpoint) = (0, false);
+            let mut seen = Seen::default();
             loop {
-                let now = self.market.deployment(id).await?;
-                let lease = &now.lease;
-                match now.phase {
-                    Phase::Closed => {
-                        // Closing pays nodes first; the rest of what was there is the owner's.
-                        let held = before.balance.0.saturating_add(before.paid.0);
-                        return Ok(Stopped {
-                            deployment: id,
-                            paid: now.paid,
-                            refunded: TokenAmount(held.saturating_sub(now.paid.0)),
-                            state_root: now.state_root,
-                            final_checkpoint,
-                        });
-                    }
-                    Phase::Closing => {
-                        final_checkpoint |= lease.final_open;
-                        let window = u64::from(now.terms.open_window) * 1000;
-                        let until = lease.end_time.unwrap_or(now.at).plus_millis(window);
-                        let stage = Stage::Closing { final_open: lease.final_open, until };
-                        tell(&mut last, stage, on);
-                        if can_finish(&now, until) {
-                            looks += 1;
-                        }
-                    }
-                    // A node that read an older block may not know of the stop yet.
-                    Phase::Bidding | Phase::Leased => {}
-                }
-                if looks >= PATIENCE_LOOKS {
-                    looks = 0;
-                    match self.account.finish(id).await {
-                        Ok(_) => continue,
-                        // Somebody else did, or the chain says that it is too early.
-                        Err(error) if error.is_revert() => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                let looked = self.look_stopped(&stopping.before, &mut seen, &mut watch).await;
+                if let Some(stopped) = watch.judge(looked)? {
+                    return Ok(stopped);
                 }
                 sleep(LOOK_EVERY).await;
             }
         };
-        match timeout(bound, stopped).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                Err(WaitError::Stuck { id, seconds: bound.as_secs(), stage: last.map(Box::new) })
+        let ended = timeout(bound, stopped).await;
+        ended.unwrap_or_else(|_| Err(watch.over()))
+    }
+
+    async fn look_stopped(
+        &self,
+        before: &Deployment,
+        seen: &mut Seen,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Stopped>, WaitError> {
+        let now = self.market.deployment(before.id).await?;
+        match now.phase {
+            Phase::Closed => {
+                // Closing pays nodes first; the rest of what was there is the owner's.
+                let held = before.balance.0.saturating_add(before.paid.0);
+                return Ok(Some(Stopped {
+                    deployment: before.id,
+                    paid: now.paid,
+                    refunded: TokenAmount(held.saturating_sub(now.paid.0)),
+                    state_root: now.state_root,
+                    final_checkpoint: seen.final_checkpoint,
+                }));
             }
+            Phase::Closing => {
+                seen.final_checkpoint |= now.lease.final_open;
+                watch.tell(Stage::Closing { final_open: now.lease.final_open, until: until(&now) });
+                self.finish(&now, seen).await?;
+            }
+            // An endpoint that is behind does not know of the stop yet.
+            Phase::Bidding | Phase::Leased => {}
+        }
+        Ok(None)
+    }
+
+    /// Finishes what anybody may finish, if others had the time to and did not.
+    async fn finish(&self, now: &Deployment, seen: &mut Seen) -> Result<(), ClientError> {
+        if !can_finish(now) {
+            return Ok(());
+        }
+        seen.unfinished_looks += 1;
+        if seen.unfinished_looks < PATIENCE_LOOKS {
+            return Ok(());
+        }
+        seen.unfinished_looks = 0;
+        match self.account.finish(now.id).await {
+            // Somebody else did, or the chain says that it is too early.
+            Err(error) if !error.is_revert() => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -233,56 +243,63 @@ impl Deployer {
         bound: Duration,
         on: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<Updated, WaitError> {
-        let mut last = None;
+        let mut watch = Watch::new(id, bound, on);
         let updated = async {
+            let mut seen = Seen::default();
             loop {
-                let now = self.market.deployment(id).await?;
-                let runs = now.version.number;
-                let left =
-                    |reason: &str| Updated::Left { version: runs, reason: reason.to_owned() };
-                match now.phase {
-                    Phase::Bidding => return Ok(Updated::Relisted { version: runs }),
-                    Phase::Closed => return Ok(left("the deployment is over")),
-                    Phase::Leased if runs >= version => {
-                        return Ok(Updated::Switched { version: runs });
-                    }
-                    Phase::Leased if now.pending.is_none() => {
-                        return Ok(left("the update is not on chain any more"));
-                    }
-                    Phase::Leased if now.at > now.pending_until => {
-                        return Ok(left("its node did not take it within the start window"));
-                    }
-                    // A refusal ends the lease, and the new version is out for bids after it.
-                    Phase::Closing => {
-                        let note = "its node refused the update".to_owned();
-                        tell(&mut last, Stage::Updating { version, note }, on);
-                    }
-                    Phase::Leased => {
-                        let node = self.holder(&now).await?;
-                        let note = match node.update(id).await {
-                            Ok(answer) if answer.switched => {
-                                return Ok(Updated::Switched { version: answer.version });
-                            }
-                            Ok(answer) => {
-                                let reason = answer.reason.unwrap_or_default();
-                                return Ok(left(&reason));
-                            }
-                            Err(error) if is_early(&error, id) => "its node reads the chain".into(),
-                            Err(error @ NodeError::Unreachable { .. }) => error.to_string(),
-                            Err(error) => return Err(ClientError::from(error).into()),
-                        };
-                        tell(&mut last, Stage::Updating { version, note }, on);
-                    }
+                let looked = self.look_updated(id, version, &mut seen, &mut watch).await;
+                if let Some(updated) = watch.judge(looked)? {
+                    return Ok(updated);
                 }
                 sleep(LOOK_EVERY).await;
             }
         };
-        match timeout(bound, updated).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                Err(WaitError::Stuck { id, seconds: bound.as_secs(), stage: last.map(Box::new) })
+        let ended = timeout(bound, updated).await;
+        ended.unwrap_or_else(|_| Err(watch.over()))
+    }
+
+    async fn look_updated(
+        &self,
+        id: DeploymentId,
+        version: u32,
+        seen: &mut Seen,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Updated>, WaitError> {
+        let now = self.market.deployment(id).await?;
+        let runs = now.version.number;
+        let left = |reason: &str| Updated::Left { version: runs, reason: reason.to_owned() };
+        let note = match now.phase {
+            Phase::Bidding => return Ok(Some(Updated::Relisted { version: runs })),
+            Phase::Closed => return Ok(Some(left("the deployment is over"))),
+            Phase::Leased if runs >= version => {
+                return Ok(Some(Updated::Switched { version: runs }));
             }
-        }
+            Phase::Leased if now.pending.is_none() => {
+                return Ok(Some(left("the update is not on chain any more")));
+            }
+            Phase::Leased if now.at > now.pending_until => {
+                return Ok(Some(left("its node did not take it within the start window")));
+            }
+            // A refusal ends the lease, and the new version is out for bids after it.
+            Phase::Closing => {
+                self.finish(&now, seen).await?;
+                "its node refused it, and its lease ends".to_owned()
+            }
+            Phase::Leased => match self.holder(&now).await?.update(id).await {
+                Ok(answer) if answer.switched => {
+                    return Ok(Some(Updated::Switched { version: answer.version }));
+                }
+                Ok(answer) => {
+                    let reason = answer.reason.as_deref();
+                    return Ok(Some(left(reason.unwrap_or("its node does not say why"))));
+                }
+                Err(error) if is_early(&error, id) => "its node reads the chain".to_owned(),
+                Err(error @ NodeError::Unreachable { .. }) => error.to_string(),
+                Err(error) => return Err(ClientError::from(error).into()),
+            },
+        };
+        watch.tell(Stage::Updating { version, note });
+        Ok(None)
     }
 
     /// The node that holds a lease, signed in with the wallet. Sessions are signed for the account that
@@ -356,24 +373,23 @@ impl Follow {
     }
 
     async fn open(&self) -> Result<Opened, ClientError> {
-        let deployment = self.deployer.market.deployment(self.id).await?;
-        let node = match self.deployer.holder(&deployment).await {
-            Ok(node) => node,
-            Err(ClientError::NoLease { phase: Phase::Closed, .. }) => return Ok(Opened::Over),
-            Err(ClientError::NoLease { .. } | ClientError::NoEndpoint(_)) => {
-                return Ok(Opened::Later);
-            }
-            Err(error) => return Err(error),
-        };
-        match node.follow(self.id, self.after).await {
+        match self.try_open().await {
             Ok(stream) => Ok(Opened::Stream(Box::new(stream))),
-            Err(error @ NodeError::Unreachable { .. }) => {
+            Err(ClientError::NoLease { phase: Phase::Closed, .. }) => Ok(Opened::Over),
+            Err(ClientError::NoLease { .. } | ClientError::NoEndpoint(_)) => Ok(Opened::Later),
+            Err(ClientError::Node(error)) if is_behind(&error, self.id) => Ok(Opened::Later),
+            Err(error) if error.fault() == Fault::Network => {
                 tracing::info!(%error, "asking again");
                 Ok(Opened::Later)
             }
-            Err(error) if is_behind(&error, self.id) => Ok(Opened::Later),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn try_open(&self) -> Result<LogStream, ClientError> {
+        let deployment = self.deployer.market.deployment(self.id).await?;
+        let node = self.deployer.holder(&deployment).await?;
+        Ok(node.follow(self.id, self.after).await?)
     }
 }
 
@@ -383,10 +399,24 @@ enum Opened {
     Over,
 }
 
+/// What was seen of a lease that ends.
+#[derive(Default)]
+struct Seen {
+    /// Looks at which anybody could have finished it.
+    unfinished_looks: u32,
+    final_checkpoint: bool,
+}
+
 /// Whether anybody may finish a lease that ends: nothing is waited for any more.
-fn can_finish(deployment: &Deployment, until: Timestamp) -> bool {
+fn can_finish(deployment: &Deployment) -> bool {
     let lease = &deployment.lease;
-    lease.started_at.is_none() || lease.final_open || deployment.at > until
+    lease.started_at.is_none() || lease.final_open || deployment.at > until(deployment)
+}
+
+/// Until when a lease that ends may open its final checkpoint.
+fn until(deployment: &Deployment) -> Timestamp {
+    let window = u64::from(deployment.terms.open_window) * 1000;
+    deployment.lease.end_time.unwrap_or(deployment.at).plus_millis(window)
 }
 
 /// Whether a node did not read the update from the chain yet.

@@ -10,6 +10,7 @@ mod node;
 mod package;
 mod sign_in;
 mod stage;
+mod watch;
 
 pub use deployer::{Deployed, Deployer, Follow, Proposed, Stopping};
 pub use error::ClientError;

@@ -10,10 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     Bid, ClientError, Deployer, NetworkFile, NodeClient, NodeError, Package, Stage, WaitError,
+    watch::{LOOK_EVERY, Watch},
 };
 
-/// Time between two looks while waiting.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Questions to the chain at a time.
 const ASKED_MAX: usize = 8;
 /// Nodes that a package is handed to when nobody says to which.
@@ -57,7 +56,9 @@ pub struct Standing {
 impl Market {
     /// Connects to the chain; nodes are dialled when they are asked.
     pub async fn connect(file: NetworkFile) -> Result<Self, ClientError> {
-        let http = Client::new(&Roots::system())?;
+        // What is on this machine alone needs nobody's certificates, and may run where there are none.
+        let roots = if file.is_local() { Roots::none() } else { Roots::system() };
+        let http = Client::new(&roots)?;
         let chain = Chain::connect(&file.rpc, file.contracts).await?;
         Ok(Self { file: Arc::new(file), chain, http })
     }
@@ -179,27 +180,25 @@ impl Market {
         bound: Duration,
         on: &mut (dyn FnMut(&Stage) + Send),
     ) -> Result<Status, WaitError> {
-        let mut last = None;
+        let mut watch = Watch::new(id, bound, on);
         let running = async {
             loop {
-                let (stage, status) = self.look(id).await?;
-                tell(&mut last, stage, on);
-                if let Some(status) = status {
+                let looked = self.look_running(id).await.map(|(stage, status)| {
+                    watch.tell(stage);
+                    status
+                });
+                if let Some(status) = watch.judge(looked)? {
                     return Ok(status);
                 }
                 sleep(LOOK_EVERY).await;
             }
         };
-        match timeout(bound, running).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                Err(WaitError::Stuck { id, seconds: bound.as_secs(), stage: last.map(Box::new) })
-            }
-        }
+        let ended = timeout(bound, running).await;
+        ended.unwrap_or_else(|_| Err(watch.over()))
     }
 
     /// How far a deployment is on its way to running, and its status once it does.
-    async fn look(&self, id: DeploymentId) -> Result<(Stage, Option<Status>), WaitError> {
+    async fn look_running(&self, id: DeploymentId) -> Result<(Stage, Option<Status>), WaitError> {
         let failed = |reason: &str| WaitError::Failed { id, reason: reason.to_owned() };
         let deployment = self.deployment(id).await?;
         let bid = bid(&deployment.lease);
@@ -298,12 +297,4 @@ pub(crate) fn bid(lease: &Lease) -> Option<Bid> {
 pub(crate) fn is_behind(error: &NodeError, id: DeploymentId) -> bool {
     error.is(&LifecycleError::Unknown(id))
         || error.is(&LifecycleError::Elsewhere { deployment: id, node: None })
-}
-
-/// Remembers a stage, and tells it if it is new.
-pub(crate) fn tell(last: &mut Option<Stage>, stage: Stage, on: &mut (dyn FnMut(&Stage) + Send)) {
-    if last.as_ref() != Some(&stage) {
-        on(&stage);
-    }
-    *last = Some(stage);
 }

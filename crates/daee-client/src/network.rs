@@ -155,13 +155,16 @@ impl NetworkFile {
     pub fn endpoint(&self, agent_id: &str, deployment: DeploymentId) -> String {
         let name = agent_id.split_once('@').map_or(agent_id, |(name, _)| name);
         let label = endpoint_label(name, deployment);
-        // Only this machine's names are served without TLS.
-        let local = self.zone == "localhost" || self.zone.ends_with(".localhost");
-        let scheme = if local { "http" } else { "https" };
+        let scheme = if self.is_local() { "http" } else { "https" };
         match self.gateway_port {
             Some(port) => format!("{scheme}://{label}.{}:{port}/", self.zone),
             None => format!("{scheme}://{label}.{}/", self.zone),
         }
+    }
+
+    /// Whether its agents answer on this machine alone (RFC 6761), which takes no TLS.
+    pub(crate) fn is_local(&self) -> bool {
+        self.zone == "localhost" || self.zone.ends_with(".localhost")
     }
 }
 

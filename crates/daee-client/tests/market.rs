@@ -10,9 +10,9 @@ use daee_client::{
 };
 use daee_lifecycle::{LifecycleError, Phase, UpdateAnswer};
 use daee_testkit::{TestChain, closed_port};
-use daee_types::{Coded as _, DeploymentId, Rate, Sign as _, TokenAmount};
+use daee_types::{Coded as _, DeploymentId, Fault, Rate, Sign as _, TokenAmount};
 
-use kit::{CAPACITY, TestNode, network, package, standing};
+use kit::{CAPACITY, Line, TestNode, network, package, standing};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Long enough for a look or two on a busy machine.
@@ -357,6 +357,37 @@ async fn a_log_is_followed_over_broken_streams_to_the_end_of_the_deployment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_away_for_a_while_is_waited_for() {
+    let net = Net::start().await;
+    let package = package(1);
+    let id = net.deploy(&package).await;
+    let line = Line::to(&net.chain).await;
+    let mut file = network(&net.chain, Vec::new());
+    file.rpc = vec![line.url()];
+    let market = Market::connect(file).await.unwrap();
+    line.cut(true);
+    // Nothing is known, so nothing is said of the deployment: the chain is what is missing.
+    let error = market.wait_running(id, SHORT, &mut |_| {}).await.unwrap_err();
+    assert!(matches!(error, WaitError::Client(ClientError::Chain(_))), "{error}");
+    assert_eq!(error.fault(), Fault::Network);
+
+    let mut on = |_: &Stage| {};
+    let (waited, ()) = tokio::join!(market.wait_running(id, SOON, &mut on), async {
+        net.lease(id, &package, Phase::Running, None).await;
+        line.cut(false);
+    });
+    assert_eq!(waited.unwrap().phase, Phase::Running);
+    // A log goes on, too.
+    let mut log = market.deployer(net.chain.key(0)).follow(id, Some(3));
+    line.cut(true);
+    let (read, ()) = tokio::join!(log.next(), async {
+        tokio::time::sleep(SHORT).await;
+        line.cut(false);
+    });
+    assert_eq!(read.unwrap().unwrap().seq, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chain_that_is_not_there_or_not_ours_is_said_to_be_that() {
     let chain = TestChain::start().await;
     let mut file = network(&chain, Vec::new());
@@ -370,4 +401,20 @@ async fn a_chain_that_is_not_there_or_not_ours_is_said_to_be_that() {
 
 fn ether_of(chain: &TestChain, key: usize) -> serde_json::Value {
     serde_json::json!([chain.key(key).address(), "latest"])
+}
+
+#[test]
+fn waiting_can_be_left_to_a_task() {
+    fn check<F: Send>(_: impl FnOnce(Market, Deployer) -> F) {}
+    check(|market, _| async move {
+        market.wait_running(DeploymentId(1), SOON, &mut |_| {}).await.map(|_| ())
+    });
+    check(|_, deployer| async move {
+        let stopping = deployer.stop(DeploymentId(1)).await?;
+        deployer.wait_stopped(&stopping, SOON, &mut |_| {}).await.map(|_| ())
+    });
+    check(|_, deployer| async move {
+        deployer.wait_updated(DeploymentId(1), 2, SOON, &mut |_| {}).await.map(|_| ())
+    });
+    check(|_, deployer| async move { deployer.follow(DeploymentId(1), None).next().await });
 }

@@ -4,20 +4,23 @@
 
 use std::{
     fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use daee_artifact::{Cid, package};
 use daee_client::{NetworkFile, Package, Windows};
 use daee_http::{
-    Bytes, Server, ServerLimits,
+    Bytes, Client, Limits, Roots, Server, ServerLimits,
     axum::{
         Router,
         extract::{Path, Request, State},
         response::{IntoResponse as _, Response},
         routing::{get, post},
     },
-    bind, error_answer, json_answer, ndjson_answer,
+    bind, error_answer, forward, json_answer, ndjson_answer,
 };
 use daee_lifecycle::{
     ContentAnswer, Gate, Level, LifecycleError, LogLine, NodeInfo, Phase, REQUEST_HEADER,
@@ -108,6 +111,36 @@ impl TestNode {
 
     pub async fn stop(self) {
         self.server.stop().await;
+    }
+}
+
+/// A way to a chain that can be cut.
+pub struct Line {
+    server: Server,
+    cut: Arc<AtomicBool>,
+}
+
+impl Line {
+    pub async fn to(chain: &TestChain) -> Self {
+        let cut = Arc::new(AtomicBool::new(false));
+        let (client, base) = (Client::new(&Roots::none()).unwrap(), chain.url());
+        let is_cut = cut.clone();
+        let routes = Router::new().fallback(move |request: Request| async move {
+            if is_cut.load(Ordering::SeqCst) {
+                return json_answer(503, &"cut");
+            }
+            forward(&client, &base, request, ByteSize::mib(4), &Limits::default()).await
+        });
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self { server: Server::start(listener, routes, ServerLimits::default()), cut }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    pub fn cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::SeqCst);
     }
 }
 
