@@ -1,4 +1,5 @@
-//! The example agents: committed as bytes, for their compilers are not everybody's, and rebuilt where those are.
+//! The example agents, and those of tests: committed as bytes, for their compilers are not everybody's, and made again
+//! where those are.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,35 +12,61 @@ use crate::tools;
 
 /// One committed module.
 struct Guest {
-    /// Under `docs/examples`.
     folder: &'static str,
     language: Language,
     /// Its name without `.wasm`.
     name: &'static str,
-    manifest: &'static str,
+    /// The manifest that names its hash, if it is a package of its own.
+    manifest: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
 enum Language {
-    /// With these features.
-    Rust(&'static str),
-    C,
+    /// This target with these features.
+    Rust { target: Target, features: &'static str },
+    /// This file.
+    C(&'static str),
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    /// A reactor, under its package's name.
+    Library(&'static str),
+    /// A resident.
+    Program(&'static str),
 }
 
 const GUESTS: &[Guest] = &[
     Guest {
-        folder: "oracle",
-        language: Language::Rust(""),
+        folder: "docs/examples/oracle",
+        language: Language::Rust { target: Target::Library("oracle"), features: "" },
         name: "oracle",
-        manifest: "agent.yaml",
+        manifest: Some("agent.yaml"),
     },
     Guest {
-        folder: "oracle",
-        language: Language::Rust("version"),
+        folder: "docs/examples/oracle",
+        language: Language::Rust { target: Target::Library("oracle"), features: "version" },
         name: "oracle-v1.3.0",
-        manifest: "agent-v1.3.0.yaml",
+        manifest: Some("agent-v1.3.0.yaml"),
     },
-    Guest { folder: "oracle-c", language: Language::C, name: "oracle-c", manifest: "agent.yaml" },
+    Guest {
+        folder: "docs/examples/oracle-c",
+        language: Language::C("oracle.c"),
+        name: "oracle-c",
+        manifest: Some("agent.yaml"),
+    },
+    Guest {
+        folder: "tests/e2e/guests/tour",
+        language: Language::Rust { target: Target::Library("tour"), features: "" },
+        name: "tour",
+        manifest: None,
+    },
+    Guest {
+        folder: "tests/e2e/guests/tour",
+        language: Language::Rust { target: Target::Program("tour-resident"), features: "" },
+        name: "tour-resident",
+        manifest: None,
+    },
 ];
 
 /// Debian's compilers with WebAssembly among their targets. The first lets rustc make `wasm32-wasip1`, whose
@@ -58,12 +85,16 @@ const PACKAGES: &[&str] = &[
 const RUST_TARGET: &str = "wasm32-wasip1";
 const LIBC: &str = "/usr/lib/wasm32-wasi";
 const SUMS: &str = "SHA256SUMS";
-/// What the committed bytes were built with, beside the examples.
-const BUILT_WITH: &str = "BUILT_WITH";
+/// What the committed bytes were built with.
+const BUILT_WITH: &str = "docs/examples/BUILT_WITH";
 
 impl Guest {
     fn folder(&self, repo: &Path) -> PathBuf {
-        examples(repo).join(self.folder)
+        repo.join(self.folder)
+    }
+
+    fn manifest(&self, repo: &Path) -> Option<PathBuf> {
+        self.manifest.map(|manifest| self.folder(repo).join(manifest))
     }
 
     fn module(&self, repo: &Path) -> PathBuf {
@@ -79,13 +110,13 @@ pub fn write(repo: &Path) -> Result<(), Failure> {
     for guest in GUESTS {
         put(&guest.module(repo), &toolchain.build(guest)?)?;
     }
-    put(&examples(repo).join(BUILT_WITH), toolchain.versions.as_bytes())?;
+    put(&repo.join(BUILT_WITH), toolchain.versions.as_bytes())?;
     for folder in folders() {
-        let sums = Run::new("sha256sum").args(modules(folder)).dir(examples(repo).join(folder));
-        put(&examples(repo).join(folder).join(SUMS), sums.text()?.as_bytes())?;
+        let sums = Run::new("sha256sum").args(modules(folder)).dir(repo.join(folder));
+        put(&repo.join(folder).join(SUMS), sums.text()?.as_bytes())?;
     }
     for guest in GUESTS {
-        let manifest = guest.folder(repo).join(guest.manifest);
+        let Some(manifest) = guest.manifest(repo) else { continue };
         let sums = text(&guest.folder(repo).join(SUMS))?;
         let module = format!("{}.wasm", guest.name);
         let hash = sum_of(&sums, &module).expect("it was written above");
@@ -100,10 +131,7 @@ pub fn check(repo: &Path) -> Result<(), Failure> {
     test(repo)?;
     for folder in folders() {
         let check = Run::new("sha256sum").args(["--check", "--strict", "--quiet", SUMS]);
-        check
-            .dir(examples(repo).join(folder))
-            .done()
-            .map_err(|f| f.fixed_by("cargo xtask guests"))?;
+        check.dir(repo.join(folder)).done().map_err(|f| f.fixed_by("cargo xtask guests"))?;
     }
     verify(repo)?;
     let toolchain = match Toolchain::find(repo)? {
@@ -113,7 +141,7 @@ pub fn check(repo: &Path) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    let committed = text(&examples(repo).join(BUILT_WITH))?;
+    let committed = text(&repo.join(BUILT_WITH))?;
     if toolchain.versions != committed {
         println!(
             "guests not compared: they were built with\n{committed}and here is\n{}",
@@ -135,14 +163,17 @@ pub fn check(repo: &Path) -> Result<(), Failure> {
 
 /// The agents' own tests, on the host.
 fn test(repo: &Path) -> Result<(), Failure> {
-    for guest in GUESTS {
-        if let Language::Rust(features) = guest.language {
-            tools::cargo(repo)
-                .args(["test", "--quiet", "--locked", "--features", features, "--manifest-path"])
-                .args([guest.folder(repo).join("Cargo.toml")])
-                .env("CARGO_TARGET_DIR", target(repo).join("host"))
-                .done()?;
-        }
+    let all = GUESTS.iter().filter_map(|guest| match guest.language {
+        Language::Rust { features, .. } => Some((guest.folder, features)),
+        Language::C(_) => None,
+    });
+    // A folder with two targets is tested once.
+    for (folder, features) in all.collect::<BTreeSet<_>>() {
+        tools::cargo(repo)
+            .args(["test", "--quiet", "--locked", "--features", features, "--manifest-path"])
+            .args([repo.join(folder).join("Cargo.toml")])
+            .env("CARGO_TARGET_DIR", target(repo).join("host"))
+            .text()?;
     }
     Ok(())
 }
@@ -150,7 +181,7 @@ fn test(repo: &Path) -> Result<(), Failure> {
 /// The verdict of a node: the manifest, the module, and that the one names the other.
 fn verify(repo: &Path) -> Result<(), Failure> {
     for guest in GUESTS {
-        let manifest = guest.folder(repo).join(guest.manifest);
+        let Some(manifest) = guest.manifest(repo) else { continue };
         let verdict = |args: &[&str], file: &Path| {
             let run = ["run", "--quiet", "--locked", "--package", "daee-verify", "--"];
             tools::cargo(repo).args(run).args(args).args([file])
@@ -181,9 +212,9 @@ impl Toolchain {
         let versions = packages.replace('\t', " ");
         let sysroot = target(repo).join("sysroot");
         let rustc = target(repo).join("rustc");
-        if fs::read_to_string(sysroot.join(BUILT_WITH)).ok().as_deref() != Some(&versions) {
+        if fs::read_to_string(sysroot.join("VERSIONS")).ok().as_deref() != Some(&versions) {
             build_sysroot(&sysroot)?;
-            put(&sysroot.join(BUILT_WITH), versions.as_bytes())?;
+            put(&sysroot.join("VERSIONS"), versions.as_bytes())?;
         }
         // Cargo would not build again for another script that stands in for rustc.
         let _ = fs::remove_dir_all(target(repo).join("wasm"));
@@ -195,29 +226,33 @@ impl Toolchain {
 
     fn build(&self, guest: &Guest) -> Result<Vec<u8>, Failure> {
         let built = match guest.language {
-            Language::Rust(features) => self.build_rust(guest, features)?,
-            Language::C => self.build_c(guest)?,
+            Language::Rust { target, features } => self.build_rust(guest, target, features)?,
+            Language::C(source) => self.build_c(guest, source)?,
         };
         read(&built)
     }
 
-    fn build_rust(&self, guest: &Guest, features: &str) -> Result<PathBuf, Failure> {
+    fn build_rust(&self, guest: &Guest, made: Target, features: &str) -> Result<PathBuf, Failure> {
         let out = target(&self.repo).join("wasm");
-        debian_cargo()
+        let build = debian_cargo()
             .args(["build", "--quiet", "--release", "--locked", "--target", RUST_TARGET])
             .args(["--features", features])
             .env("RUSTC", &self.rustc)
             .env("CARGO_TARGET_DIR", &out)
-            .dir(guest.folder(&self.repo))
-            .done()?;
-        Ok(out.join(RUST_TARGET).join("release").join(guest.folder).with_extension("wasm"))
+            .dir(guest.folder(&self.repo));
+        let (build, name) = match made {
+            Target::Library(name) => (build.args(["--lib"]), name),
+            Target::Program(name) => (build.args(["--bin", name]), name),
+        };
+        build.done()?;
+        Ok(out.join(RUST_TARGET).join("release").join(name).with_extension("wasm"))
     }
 
-    fn build_c(&self, guest: &Guest) -> Result<PathBuf, Failure> {
-        let out = target(&self.repo).join(guest.name).with_extension("wasm");
+    fn build_c(&self, guest: &Guest, source: &str) -> Result<PathBuf, Failure> {
+        let out = target(&self.repo).join(format!("{}.wasm", guest.name));
         Run::new("clang-19")
             .args(["--target=wasm32-wasi", "-std=c17", "-Wall", "-Wextra", "-Werror"])
-            .args(["-Oz", "-flto", "-Wl,--strip-all", "oracle.c", "-o"])
+            .args(["-Oz", "-flto", "-Wl,--strip-all", source, "-o"])
             .args([&out])
             .dir(guest.folder(&self.repo))
             .done()?;
@@ -322,10 +357,6 @@ fn with_hash(manifest: &str, hash: &str) -> String {
     manifest.lines().map(line).collect()
 }
 
-fn examples(repo: &Path) -> PathBuf {
-    repo.join("docs/examples")
-}
-
 fn target(repo: &Path) -> PathBuf {
     tools::target(repo).join("guests")
 }
@@ -365,10 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn every_guest_has_a_module_and_a_manifest_of_its_own() {
+    fn no_two_guests_share_a_module_or_a_manifest() {
         let modules: BTreeSet<_> = GUESTS.iter().map(|guest| (guest.folder, guest.name)).collect();
-        let manifests: BTreeSet<_> =
-            GUESTS.iter().map(|guest| (guest.folder, guest.manifest)).collect();
-        assert_eq!((modules.len(), manifests.len()), (GUESTS.len(), GUESTS.len()));
+        assert_eq!(modules.len(), GUESTS.len());
+        let manifests = GUESTS.iter().filter_map(|guest| Some((guest.folder, guest.manifest?)));
+        let count = manifests.clone().count();
+        assert_eq!(manifests.collect::<BTreeSet<_>>().len(), count);
     }
 }

@@ -1,16 +1,19 @@
 //! The committed example agents in cells, with a scripted world outside: two languages and two ways to run, one
 //! contract. This program is started again for each cell, so it has a `main` of its own.
 
+mod cells;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use cells::{logged, run, runtime};
 use daee_artifact::{Artifact, RunStyle};
 use daee_manifest::{Manifest, Run};
 use daee_policy::{Permission, Permit, Policy};
 use daee_runtime::{
     Agent, CallKey, Event, FetchAnswer, FetchRequest, Launch, Limits, Outcome, Outside,
-    OutsideError, Runtime, RuntimeConfig, Snapshot, Turned,
+    OutsideError, Snapshot, Turned,
 };
 use daee_types::Timestamp;
 use serde_json::{Value, json};
@@ -362,16 +365,6 @@ impl Outside for World {
     fn before_outside(&mut self, _: &[u8]) {}
 }
 
-fn runtime() -> Runtime {
-    thread_local! {
-        static RUNTIME: (Runtime, tempfile::TempDir) = {
-            let dir = tempfile::tempdir().expect("a folder");
-            (Runtime::new(RuntimeConfig::new(dir.path(), [7; 32])).expect("a runtime"), dir)
-        };
-    }
-    RUNTIME.with(|(runtime, _)| runtime.clone())
-}
-
 fn read(manifest: &str) -> Manifest {
     let yaml = std::fs::read(examples().join(manifest)).expect("the manifest is committed");
     Manifest::read(&yaml).expect("a manifest")
@@ -385,29 +378,8 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples")
 }
 
-fn logged(turned: &Turned) -> Vec<&str> {
-    turned.commit.logs.iter().map(|line| line.text.as_str()).collect()
-}
-
 fn word(units: u64) -> [u8; 32] {
     let mut word = [0; 32];
     word[24..].copy_from_slice(&units.to_be_bytes());
     word
-}
-
-/// Runs tests one after another. An argument selects those whose name it is part of.
-fn run(tests: &[(&str, fn())]) {
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let mut failed = 0;
-    let mut passed = 0;
-    for (name, test) in tests.iter().filter(|(name, _)| chosen(name)) {
-        let ok = std::panic::catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        *if ok { &mut passed } else { &mut failed } += 1;
-    }
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored");
-    std::process::exit(i32::from(failed > 0));
 }

@@ -1,0 +1,5 @@
+//! The tour as a program that loops.
+
+fn main() {
+    daee_agent::resident(tour::turn)
+}
