@@ -23,7 +23,7 @@ use crate::{
 /// How long a transaction is waited for.
 const MINED_SECONDS: u64 = 90;
 /// Looks for a receipt between two times of sending the same bytes again, in case the first were dropped.
-const LOOKS_PER_SENDING: u32 = 20;
+const LOOKS_PER_SENDING: u32 = 10;
 /// Places tried before an endpoint's answers about nonces are called nonsense.
 const PLACES_TRIED: u32 = 16;
 

@@ -4,7 +4,7 @@ mod kit;
 
 use std::sync::Arc;
 
-use daee_chain::{Chain, ChainError, Phase};
+use daee_chain::{Account, Chain, ChainError, NetworkParams, Phase, deploy_contracts};
 use daee_market::AnchorTree;
 use daee_signer::Key;
 use daee_types::{
@@ -26,7 +26,7 @@ async fn a_deployment_lives_from_the_deploy_to_the_refund() {
     let (node, _) = net.node().await;
     let record = chain.node(node.address()).await.unwrap().unwrap();
     assert_eq!((record.owner, record.anchor_interval_seconds), (node.address(), 10));
-    assert_eq!(chain.nodes().await.unwrap(), [record.clone()]);
+    assert_eq!(chain.nodes().await.unwrap(), std::slice::from_ref(&record));
 
     // Deployed.
     let id = deploy(&tenant).await;
@@ -98,6 +98,100 @@ async fn a_deployment_lives_from_the_deploy_to_the_refund() {
     assert_eq!((found.phase, found.balance), (Phase::Closed, TokenAmount::ZERO));
     assert!(chain.claimable(tenant.address()).await.unwrap() > TokenAmount::talos(99));
     tenant.withdraw(tenant.address()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_update_waits_for_the_lessee_which_may_refuse_it() {
+    let net = Net::start().await;
+    let chain = net.chain().await;
+    let tenant = net.account().await;
+    let (node, _) = net.node().await;
+    let id = leased(&net, &tenant, &node).await;
+
+    let hash = ArtifactHash::of(b"the next one");
+    refused(node.refuse_update(id).await, "NothingToDo");
+    tenant.update(id, &cid(&hash), hash, body(), 12).await.unwrap();
+    let found = chain.deployment(id).await.unwrap().unwrap();
+    let pending = found.pending.unwrap();
+    assert_eq!((pending.artifact_hash, pending.number), (hash, 2));
+    assert_eq!(pending.manifest_hash, ManifestHash::of(&hash, &body()));
+    assert_eq!((found.version.number, found.version.artifact_hash), (1, artifact()));
+    assert!(found.pending_until > found.at);
+
+    refused(tenant.refuse_update(id).await, "NotLessee");
+    node.refuse_update(id).await.unwrap();
+    let found = chain.deployment(id).await.unwrap().unwrap();
+    assert_eq!((found.phase, found.lease.exit), (Phase::Closing, 2));
+    assert!(found.lease.end_time.is_some());
+    tenant.finish(id).await.unwrap();
+    let found = chain.deployment(id).await.unwrap().unwrap();
+    assert_eq!((found.phase, found.version.number, found.pending), (Phase::Bidding, 2, None));
+}
+
+#[tokio::test]
+async fn a_lease_that_never_starts_is_expired_by_anyone_at_its_nodes_cost() {
+    let net = Net::start().await;
+    let chain = net.chain().await;
+    let (tenant, stranger) = (net.account().await, net.account().await);
+    let (node, _) = net.node().await;
+    let id = leased(&net, &tenant, &node).await;
+    let lease = chain.deployment(id).await.unwrap().unwrap().lease;
+    refused(stranger.expire(id).await, "NotExpired");
+    net.pass(101).await;
+    stranger.expire(id).await.unwrap();
+    let found = chain.deployment(id).await.unwrap().unwrap();
+    assert_eq!((found.phase, found.lease.node), (Phase::Bidding, Address::ZERO));
+    let record = chain.node(node.address()).await.unwrap().unwrap();
+    let cut = daee_market::expiry_penalty(lease.bond, false).cut;
+    assert_eq!(record.stake, TokenAmount::talos(50_000).checked_sub(cut).unwrap());
+    // The rest of the bond stays locked for a while, then it is free.
+    assert_eq!(record.locked, lease.bond.checked_sub(cut).unwrap());
+    net.pass(31).await;
+    stranger.release_tails(node.address()).await.unwrap();
+    assert_eq!(chain.node(node.address()).await.unwrap().unwrap().locked, TokenAmount::ZERO);
+}
+
+#[tokio::test]
+async fn two_leaves_for_one_place_cost_the_bond() {
+    let net = Net::start().await;
+    let chain = net.chain().await;
+    let (tenant, reporter) = (net.account().await, net.account().await);
+    let (node, key) = net.node().await;
+    let id = leased(&net, &tenant, &node).await;
+    let found = chain.deployment(id).await.unwrap().unwrap();
+    let (one, _) = leaf(id, &found, 1);
+    let other = Checkpoint { fuel: 7, ..one };
+    let sign = |leaf: &Checkpoint, key: &Key| {
+        key.sign(&chain.domain().digest(leaf.leaf_hash().as_bytes())).unwrap()
+    };
+    let salt = [5; 32];
+    reporter.commit_evidence(&one, &other, salt).await.unwrap();
+    net.mine().await;
+    let foreign = sign(&other, &Key::generate());
+    let mine = sign(&one, &key);
+    let said = reporter.report_equivocation((&one, &mine), (&other, &foreign), salt).await;
+    assert!(refused(said, "NotEvidence").contains("not the lessee's"), "{id}");
+    let both = sign(&other, &key);
+    reporter.report_equivocation((&one, &mine), (&other, &both), salt).await.unwrap();
+    let stake = chain.node(node.address()).await.unwrap().unwrap().stake;
+    let left = TokenAmount::talos(50_000).checked_sub(found.lease.bond).unwrap();
+    assert_eq!(stake, left);
+    let reward = daee_market::equivocation_reward(found.lease.bond);
+    let has = chain.balance(reporter.address()).await.unwrap();
+    assert_eq!(has, TokenAmount::talos(100_000).checked_add(reward).unwrap());
+}
+
+#[tokio::test]
+async fn a_network_can_stand_on_a_token_that_is_there_already() {
+    let net = Net::start().await;
+    let params = NetworkParams { token: Some(net.contracts.token), ..NetworkParams::dev() };
+    let second = deploy_contracts(&net.url(), net.founder.clone(), &params).await.unwrap();
+    assert_eq!(second.token, net.contracts.token);
+    assert_ne!(second.manager, net.contracts.manager);
+    assert!(second.first_block > net.contracts.first_block);
+    let tenant = net.key().await;
+    let tenant = Chain::connect(&[net.url()], second).await.unwrap().account(tenant);
+    assert_eq!(deploy(&tenant).await, DeploymentId(1));
 }
 
 #[tokio::test]
@@ -215,6 +309,15 @@ async fn a_network_without_the_contracts_is_refused() {
     assert!(matches!(error, ChainError::NoContract { what: "outbox", .. }), "{error:?}");
 }
 
+/// A deployment that the node has the lease of, and has not started.
+async fn leased(net: &Net, tenant: &Account, node: &Account) -> DeploymentId {
+    let id = deploy(tenant).await;
+    node.bid(id, Rate(1_000_000_000), &manifest()).await.unwrap();
+    net.pass(20).await;
+    tenant.assign(id).await.unwrap();
+    id
+}
+
 /// A checkpoint that follows what is open, and its proof in a tree of its own.
 fn leaf(
     id: DeploymentId,
@@ -243,7 +346,7 @@ fn leaf(
 }
 
 async fn anchor(
-    node: &daee_chain::Account,
+    node: &Account,
     (leaf, proof): &(Checkpoint, Vec<daee_types::Word>),
 ) -> daee_types::Timestamp {
     let root = daee_market::root_of_proof(leaf.deployment, leaf.leaf_hash(), proof).unwrap();

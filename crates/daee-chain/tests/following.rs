@@ -25,7 +25,7 @@ async fn every_event_comes_once_and_in_order() {
     tenant.top_up(id, TokenAmount(5)).await.unwrap();
 
     let mut seen = Seen::new(&net, None).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     let kinds: Vec<_> = seen.events.iter().map(|event| name(&event.kind)).collect();
     assert_eq!(kinds, ["Registered", "Staked", "Deployed", "BidPlaced", "ToppedUp"]);
     let about: Vec<_> = seen.events.iter().map(ChainEvent::deployment).collect();
@@ -61,7 +61,7 @@ async fn a_follower_that_starts_again_goes_on_where_its_cursor_stands() {
         follower.next().await.unwrap();
     }
     let mut seen = Seen::new(&net, stored.map(|bytes| Cursor::from_bytes(&bytes).unwrap())).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     all.extend(seen.events);
     once(&all);
     let amounts = amounts(&all);
@@ -76,7 +76,7 @@ async fn a_cursor_at_the_head_sees_only_what_comes_after() {
     let head = net.chain().await.head().await.unwrap();
     let mut seen = Seen::new(&net, Some(Cursor::at(&head))).await;
     top_up(&tenant, id, 3).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), [3]);
 }
 
@@ -97,7 +97,7 @@ async fn connections_that_break_lose_and_repeat_nothing() {
     });
     for n in 1..=10 {
         top_up(&tenant, id, n).await;
-        seen.to_head(&net).await;
+        seen.catch_up(&net).await;
     }
     // And an outage that outlasts every second try.
     proxy.judge(|_| Fate::LoseRequest);
@@ -105,7 +105,7 @@ async fn connections_that_break_lose_and_repeat_nothing() {
     let error = seen.follower.next().await.unwrap_err();
     assert!(matches!(error, ChainError::Unreachable(_)), "{error:?}");
     proxy.up();
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), (1..=11).collect::<Vec<_>>());
 }
 
@@ -116,13 +116,13 @@ async fn after_a_reorganisation_the_events_of_the_new_branch_come() {
     let id = deploy(&tenant).await;
     let mut seen = Seen::new(&net, None).await;
     top_up(&tenant, id, 1).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     let kept = net.ask("evm_snapshot", json!([])).await;
     let fork = net.chain().await.head().await.unwrap();
     for n in [2, 3, 4] {
         top_up(&tenant, id, n).await;
     }
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), [1, 2, 3, 4]);
 
     // Three blocks are gone, and others are there.
@@ -133,7 +133,7 @@ async fn after_a_reorganisation_the_events_of_the_new_branch_come() {
     let step = seen.step().await;
     assert!(step.reorged);
     assert_eq!((step.cursor.number, step.head), (fork.number, fork));
-    assert!(!seen.to_head(&net).await, "one reorganisation is told of once");
+    assert!(!seen.catch_up(&net).await, "one reorganisation is told of once");
     once(&seen.events);
     assert_eq!(amounts(&seen.events), [1, 2, 3, 4, 7, 8, 9, 10]);
 }
@@ -147,12 +147,12 @@ async fn a_branch_that_is_still_shorter_is_noticed_as_soon_as_it_differs() {
     let kept = net.ask("evm_snapshot", json!([])).await;
     for n in [1, 2, 3] {
         top_up(&tenant, id, n).await;
-        seen.to_head(&net).await;
+        seen.catch_up(&net).await;
     }
     net.ask("evm_revert", json!([kept])).await;
     top_up(&tenant, id, 9).await;
     assert!(seen.step().await.reorged);
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), [1, 2, 3, 9]);
 }
 
@@ -163,7 +163,7 @@ async fn a_reorganisation_while_nobody_looked_is_found_at_the_next_start() {
     let id = deploy(&tenant).await;
     let kept = net.ask("evm_snapshot", json!([])).await;
     let mut seen = Seen::new(&net, None).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     let mut cursor = None;
     for n in 1..=40 {
         top_up(&tenant, id, n).await;
@@ -175,7 +175,7 @@ async fn a_reorganisation_while_nobody_looked_is_found_at_the_next_start() {
     }
     let mut seen = Seen::new(&net, cursor).await;
     assert!(seen.step().await.reorged);
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), (101..=150).collect::<Vec<_>>());
 }
 
@@ -183,14 +183,14 @@ async fn a_reorganisation_while_nobody_looked_is_found_at_the_next_start() {
 async fn a_chain_that_began_anew_is_followed_from_its_start() {
     let (net, other) = (Net::start().await, Net::start().await);
     let mut seen = Seen::new(&other, None).await;
-    seen.to_head(&other).await;
+    seen.catch_up(&other).await;
     let cursor = Cursor::at(&other.chain().await.head().await.unwrap());
     let tenant = net.account().await;
     let id = deploy(&tenant).await;
     top_up(&tenant, id, 6).await;
     let mut seen = Seen::new(&net, Some(cursor)).await;
     assert!(seen.step().await.reorged);
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     once(&seen.events);
     assert_eq!(amounts(&seen.events), [6]);
 }
@@ -216,7 +216,7 @@ async fn an_endpoint_that_wants_shorter_spans_gets_them() {
     }
     let chain = net.chain_through(&[proxy.url()]).await;
     let mut seen = Seen { follower: follower(&chain, None), cursor: None, events: Vec::new() };
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     assert_eq!(amounts(&seen.events), (1..=30).collect::<Vec<_>>());
 }
 
@@ -226,10 +226,10 @@ async fn an_endpoint_that_is_behind_is_not_taken_for_a_reorganisation() {
     let tenant = net.account().await;
     let id = deploy(&tenant).await;
     let mut seen = Seen::new(&net, None).await;
-    seen.to_head(&net).await;
+    seen.catch_up(&net).await;
     for n in [1, 2, 3] {
         top_up(&tenant, id, n).await;
-        seen.to_head(&net).await;
+        seen.catch_up(&net).await;
     }
     let cursor = Cursor::at(&net.chain().await.head().await.unwrap());
     // Another endpoint of the same chain, which has not heard of the last two blocks.
@@ -272,7 +272,7 @@ impl Seen {
     }
 
     /// Steps until everything there is was seen; whether a reorganisation was told of on the way.
-    async fn to_head(&mut self, net: &Net) -> bool {
+    async fn catch_up(&mut self, net: &Net) -> bool {
         let head = net.chain().await.head().await.unwrap();
         let mut reorged = false;
         loop {

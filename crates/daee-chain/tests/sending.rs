@@ -70,6 +70,15 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_forgets_a_transaction_gets_it_again() {
+    let net = Net::start().await;
+    let (proxy, account) = through_proxy(&net).await;
+    proxy.next(SEND, [Fate::Pretend]);
+    account.transfer(NOBODY, TokenAmount(1)).await.unwrap();
+    assert_eq!(balance(&net).await, 1);
+}
+
+#[tokio::test]
 async fn a_call_lost_after_it_was_mined_is_answered_by_itself() {
     let net = Net::start().await;
     let (proxy, account) = through_proxy(&net).await;

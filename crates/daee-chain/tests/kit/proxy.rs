@@ -24,6 +24,8 @@ pub enum Fate {
     Hold(Arc<Notify>, Arc<Notify>),
     /// The chain is asked for this block instead.
     AskInstead(u64),
+    /// Somebody else answers, as if it had been done.
+    Pretend,
     /// Somebody else answers, with this error.
     Refuse(&'static str),
 }
@@ -114,12 +116,10 @@ async fn serve(
             go.notified().await;
         }
         Fate::Refuse(error) => {
-            let body = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, json["id"]);
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            return client.write_all(format!("{head}{body}").as_bytes()).await;
+            return answer(&mut client, &json["id"], "error", error).await;
+        }
+        Fate::Pretend => {
+            return answer(&mut client, &json["id"], "result", r#""0x00""#).await;
         }
         Fate::AskInstead(number) => {
             let mut other = json.clone();
@@ -136,6 +136,12 @@ async fn serve(
         return Ok(());
     }
     client.write_all(&answer).await
+}
+
+async fn answer(client: &mut TcpStream, id: &Value, what: &str, it: &str) -> std::io::Result<()> {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"{what}":{it}}}"#);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    client.write_all(format!("{head}{body}").as_bytes()).await
 }
 
 fn post(body: &str) -> Vec<u8> {
