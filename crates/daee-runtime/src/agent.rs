@@ -520,3 +520,96 @@ fn map(module: &Module) -> std::io::Result<Mmap> {
     // SAFETY: the file is in memory and sealed, so it never changes.
     unsafe { Mmap::map(module.code()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Nothing;
+
+    /// What the supervisor makes of a cell that says this in a turn.
+    fn heard(style: RunStyle, says: Vec<FromCell>) -> Run {
+        let limits = Limits {
+            memory_max: ByteSize::mib(1),
+            door_calls_max: 3,
+            wall_turn_millis: 60_000,
+            ..Limits::default()
+        };
+        let (here, there) = UnixStream::pair().unwrap();
+        let evil = std::thread::spawn(move || {
+            let mut link = Link::new(there, ByteSize::gib(4));
+            assert_eq!(link.hear_supervisor().unwrap(), ToCell::Turn);
+            let speaks = !says.is_empty();
+            for what in says {
+                // The supervisor may have had enough.
+                let _ = link.tell_supervisor(&what);
+            }
+            if speaks {
+                std::mem::forget(link); // it is what was said that ends the turn, not that nobody is there
+            }
+        });
+        let link = Link::new(here, limits.door_frame_max);
+        let mut cell = Cell { link, life: Life::Thread(evil), waits: None };
+        let (state, mut progress) = (State::new(ByteSize::mib(1)), Progress::default());
+        let (policy, mut outside) = (Policy::default(), Nothing::default());
+        let mut door = Door::open(
+            Draft::new(&state),
+            &policy,
+            &limits,
+            &mut outside,
+            &mut progress,
+            1,
+            Timestamp(0),
+            Event::Start.frame(1, Timestamp(0)),
+        );
+        cell.turn(style, &limits, &mut door)
+    }
+
+    fn check_liar(style: RunStyle, says: Vec<FromCell>) {
+        let run = heard(style, says);
+        assert!(matches!(run.outcome, Outcome::Killed { .. }), "{:?}", run.outcome);
+        assert!(!run.cell_lives);
+    }
+
+    fn pages(at: &[u32]) -> FromCell {
+        FromCell::Pages(at.iter().map(|at| (*at, Arc::new([1; PAGE_BYTES]))).collect())
+    }
+
+    fn ended(how: Ended, machine: Option<u32>) -> FromCell {
+        let machine = machine.map(|page_count| (page_count, vec![]));
+        FromCell::Ended { fuel: u64::MAX, how, machine }
+    }
+
+    #[test]
+    fn a_cell_that_lies_ends_its_own_turn() {
+        let reactor = RunStyle::Reactor;
+        check_liar(reactor, vec![]);
+        check_liar(reactor, vec![FromCell::Ready]);
+        check_liar(reactor, vec![FromCell::Jailed(u32::MAX)]);
+        check_liar(reactor, vec![FromCell::Refused { developer: true, why: "x".into() }]);
+        check_liar(reactor, vec![pages(&[1, 0]), ended(Ended::Returned(0), Some(16))]);
+        check_liar(reactor, vec![pages(&[1]), pages(&[1]), ended(Ended::Returned(0), Some(16))]);
+        check_liar(reactor, vec![pages(&[256])]);
+        check_liar(reactor, vec![pages(&[20]), ended(Ended::Returned(0), Some(16))]);
+        check_liar(reactor, vec![ended(Ended::Returned(0), Some(257))]);
+        check_liar(reactor, vec![ended(Ended::Returned(0), None)]);
+        check_liar(reactor, vec![ended(Ended::Fuel, Some(16))]);
+        check_liar(RunStyle::Resident, vec![pages(&[0])]);
+        check_liar(RunStyle::Resident, vec![ended(Ended::Exited(0), Some(16))]);
+        let call = || FromCell::Call { fuel: 0, op: "now".into(), input: vec![] };
+        check_liar(reactor, std::iter::repeat_with(call).take(6).collect());
+    }
+
+    #[test]
+    fn a_cell_that_is_honest_ends_as_it_says() {
+        let run = heard(
+            RunStyle::Reactor,
+            vec![pages(&[0, 3]), pages(&[15]), ended(Ended::Returned(0), Some(16))],
+        );
+        assert_eq!(run.outcome, Outcome::Done);
+        assert_eq!(run.machine.unwrap().pages.len(), 3);
+        let run = heard(RunStyle::PerEvent, vec![ended(Ended::Exited(0), None)]);
+        assert_eq!((run.outcome, run.cell_lives), (Outcome::Done, true));
+    }
+}

@@ -59,7 +59,8 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
         Err(why) => return link.tell_supervisor(&FromCell::Refused { developer: false, why }),
     };
     let style = birth.style;
-    let host = Arc::new(Mutex::new(DoorHost { link, birth, answer: Vec::new(), calls: 0 }));
+    let host =
+        Arc::new(Mutex::new(DoorHost { link, birth, answer: Vec::new(), calls: 0, given: false }));
     let mut cell = Cell { code, host, style, kept, instance: None };
     match style {
         RunStyle::Reactor => cell.serve_reactor(),
@@ -229,6 +230,7 @@ impl Cell {
         match host.link.hear_supervisor()? {
             ToCell::Turn => {
                 host.calls = 0;
+                host.given = false;
                 Ok(())
             }
             _ => Err(unexpected()),
@@ -253,7 +255,12 @@ pub(crate) struct DoorHost {
     answer: Vec<u8>,
     /// Operations of this turn.
     calls: u32,
+    /// This turn's event was given, so that a resident that asks again wants the next.
+    given: bool,
 }
+
+/// What an input that is no frame is refused with: the event is still there.
+const MALFORMED: i32 = -3;
 
 /// Fuel for moving bytes in or out: as for a bulk operation.
 fn moving(bytes: usize) -> u64 {
@@ -279,8 +286,9 @@ impl DoorHost {
         guest.take_fuel(moving(input.len()))?;
         let fuel = self.birth.limits.fuel_turn.saturating_sub(guest.fuel());
         let next = self.birth.style == RunStyle::Resident && op == "event.next";
-        // Asking for the next event is free of the count: it ends the turn.
-        if self.calls >= self.birth.limits.door_calls_max && !next {
+        let ends = next && self.given;
+        // What ends the turn is the first operation of the one behind it.
+        if self.calls >= self.birth.limits.door_calls_max && !ends {
             return Ok(self.refuse(-4, "limit", "too many operations in one turn"));
         }
         self.calls += 1;
@@ -289,10 +297,12 @@ impl DoorHost {
             Ok(ToCell::Answer { code, frame }) => (code, frame),
             _ => return Err(HostStop::Gone),
         };
-        if next && code >= 0 {
-            // The last turn ended with this call, so the next has its own fuel.
+        if ends {
             guest.set_fuel(self.birth.limits.fuel_turn);
             self.calls = 1;
+        }
+        if next {
+            self.given = code != MALFORMED;
         }
         guest.take_fuel(moving(answer.len()))?;
         self.answer = answer;

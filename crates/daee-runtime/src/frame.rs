@@ -69,6 +69,12 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_refused() {
+        let deep = |levels: usize| {
+            let json = format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+            [&(json.len() as u32).to_le_bytes(), json.as_bytes()].concat()
+        };
+        assert!(decode(&deep(127)).is_some());
+        assert_eq!(decode(&deep(128)), None);
         let lies = [&[0xff; 3][..], &[5, 0, 0, 0, b'{'], &[2, 0, 0, 0, b'[', b']'], &[0; 4]];
         for bad in lies {
             assert_eq!(decode(bad), None, "{bad:?}");

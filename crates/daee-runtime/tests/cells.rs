@@ -58,6 +58,7 @@ fn main() {
         ("a_resident_keeps_its_memory_between_events", a_resident_keeps_its_memory),
         ("a_residents_births_are_in_the_transcript", a_residents_births),
         ("a_resident_that_fails_is_born_again", a_resident_that_fails_is_born_again),
+        ("asking_wrongly_for_events_gives_no_fuel", asking_wrongly_for_events_gives_no_fuel),
         ("tables_are_bounded", tables_are_bounded),
         ("a_program_per_event_starts_afresh", a_program_per_event_starts_afresh),
         ("the_oracles_that_are_published_run_in_cells", || {
@@ -548,6 +549,18 @@ fn a_resident_that_fails_is_born_again() {
             assert_eq!(agent.marks().state_root != root, turned.outcome.is_kept());
             assert_eq!(counted(&mut agent, 0), Some(1), "it starts with an empty memory");
         }
+    }
+}
+
+fn asking_wrongly_for_events_gives_no_fuel() {
+    for isolation in BOTH {
+        let (_bench, mut agent) = resident(isolation);
+        // The first such question ends the turn, for it is one for the next event; then it is in its second turn.
+        assert_eq!(counted(&mut agent, 6), Some(1));
+        let turned = agent.turn(request(vec![0]), NOW);
+        assert_eq!(turned.outcome, Outcome::Fuel);
+        assert_eq!(turned.fuel, small().fuel_turn);
+        assert_eq!(counted(&mut agent, 0), Some(1));
     }
 }
 

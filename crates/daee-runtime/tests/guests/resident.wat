@@ -1,5 +1,6 @@
 ;; Loops on the next event and counts in memory. Answers with the count and what the event's body was. The first
-;; byte of the body may ask for more: 1 traps, 2 returns, 3 exits with code 3, 4 never asks again, 5 grows its table.
+;; byte of the body may ask for more: 1 traps, 2 returns, 3 exits with code 3, 4 never asks again, 5 grows its table, 6 asks
+;; for the next event with what is no frame, over and over.
 (module
   (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
   (import "daee" "read" (func $read (param i32 i32) (result i32)))
@@ -32,4 +33,8 @@
         (loop $grow
           (br_if $grow (i32.ne (table.grow $t (ref.null func) (i32.const 64)) (i32.const -1)))
           (unreachable))))
+      (if (i32.eq (local.get $byte) (i32.const 6)) (then
+        (loop $ask
+          (drop (call $call (i32.const 16) (i32.const 10) (i32.const 16) (i32.const 1)))
+          (br $ask))))
       (br $next))))
