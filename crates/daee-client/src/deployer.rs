@@ -1,8 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration, vec};
 
 use daee_chain::{Account, Deployment, Mined, Phase};
-use daee_lifecycle::{LifecycleError, LogLine};
+use daee_lifecycle::{LOG_LINES_MAX, LifecycleError, LogLine, LogQuery};
 use daee_types::{Address, Coded as _, DeploymentId, Fault, Sign, Timestamp, TokenAmount};
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -14,6 +15,8 @@ use crate::{
 
 /// Looks at what could be finished before the owner finishes it himself: its node means to.
 const PATIENCE_LOOKS: u32 = 8;
+/// Nodes that are asked for the log of a lease that is over.
+const KEEPERS_MAX: usize = 32;
 /// Time between two tries to reach a node for its log.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -143,7 +146,7 @@ impl Deployer {
         let stopped = async {
             let mut seen = Seen::default();
             loop {
-                let looked = self.look_stopped(&stopping.before, &mut seen, &mut watch).await;
+                let looked = self.look_stopped(stopping, &mut seen, &mut watch).await;
                 if let Some(stopped) = watch.judge(looked)? {
                     return Ok(stopped);
                 }
@@ -156,10 +159,11 @@ impl Deployer {
 
     async fn look_stopped(
         &self,
-        before: &Deployment,
+        stopping: &Stopping,
         seen: &mut Seen,
         watch: &mut Watch<'_>,
     ) -> Result<Option<Stopped>, WaitError> {
+        let before = &stopping.before;
         let now = self.market.deployment(before.id).await?;
         match now.phase {
             Phase::Closed => {
@@ -170,7 +174,7 @@ impl Deployer {
                     paid: now.paid,
                     refunded: TokenAmount(held.saturating_sub(now.paid.0)),
                     state_root: now.state_root,
-                    final_checkpoint: seen.final_checkpoint,
+                    final_checkpoint: seen.final_checkpoint || closed_early(stopping, &now),
                 }));
             }
             Phase::Closing => {
@@ -314,9 +318,57 @@ impl Deployer {
         node.signed_in(self.wallet.clone(), self.market.chain().domain(), account)
     }
 
+    /// Log lines that are there: from the node that holds the lease, or else from those that held it.
+    pub async fn logs(
+        &self,
+        id: DeploymentId,
+        query: LogQuery,
+    ) -> Result<Vec<LogLine>, ClientError> {
+        let deployment = self.market.deployment(id).await?;
+        match self.holder(&deployment).await {
+            Ok(node) => Ok(node.logs(id, query).await?),
+            Err(none @ ClientError::NoLease { .. }) => self.kept_logs(id, query, none).await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// Log lines of an agent as they are written, after this one, from whichever node holds the lease.
     pub fn follow(&self, id: DeploymentId, after: Option<u64>) -> Follow {
-        Follow { deployer: self.clone(), id, after, stream: None }
+        Follow { deployer: self.clone(), id, after, stream: None, rest: None }
+    }
+
+    /// The log as the node kept it that held the lease last; it has the newest lines. `none` is said if
+    /// there is no such node.
+    async fn kept_logs(
+        &self,
+        id: DeploymentId,
+        query: LogQuery,
+        none: ClientError,
+    ) -> Result<Vec<LogLine>, ClientError> {
+        let nodes = self.market.chain().nodes().await?;
+        let nodes = nodes.into_iter().filter(|node| !node.endpoint.is_empty()).take(KEEPERS_MAX);
+        let asked = nodes.map(|node| async move {
+            let client = self.signed_in(self.market.node(&node.endpoint), node.operator);
+            client.logs(id, query).await
+        });
+        let mut found: Option<Vec<LogLine>> = None;
+        let mut error = none;
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(lines) => {
+                    let newest = |lines: &[LogLine]| lines.last().map(|line| line.seq);
+                    if found.as_ref().is_none_or(|found| newest(found) < newest(&lines)) {
+                        found = Some(lines);
+                    }
+                }
+                // One that knows of it says more than that nobody runs it.
+                Err(no) if matches!(&no, NodeError::Refused { status: 401 | 403, .. }) => {
+                    error = no.into();
+                }
+                Err(_) => {}
+            }
+        }
+        found.ok_or(error)
     }
 
     async fn own(&self, id: DeploymentId) -> Result<Deployment, ClientError> {
@@ -344,12 +396,26 @@ pub struct Follow {
     id: DeploymentId,
     after: Option<u64>,
     stream: Option<LogStream>,
+    /// What was written after the last stream broke off, once the deployment is over.
+    rest: Option<vec::IntoIter<LogLine>>,
 }
 
 impl Follow {
     /// The next line, or `None` once the deployment is over. Waits through a node's absence.
     pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
         loop {
+            if let Some(rest) = &mut self.rest {
+                if let Some(line) = rest.next() {
+                    self.after = Some(line.seq);
+                    return Ok(Some(line));
+                }
+                let more = self.last_lines().await;
+                if more.is_empty() {
+                    return Ok(None);
+                }
+                self.rest = Some(more.into_iter());
+                continue;
+            }
             if let Some(stream) = &mut self.stream {
                 match stream.next().await {
                     // A node that starts again may send what was sent.
@@ -367,7 +433,7 @@ impl Follow {
             match self.open().await? {
                 Opened::Stream(stream) => self.stream = Some(*stream),
                 Opened::Later => sleep(RETRY_EVERY).await,
-                Opened::Over => return Ok(None),
+                Opened::Over => self.rest = Some(Vec::new().into_iter()),
             }
         }
     }
@@ -383,6 +449,18 @@ impl Follow {
                 Ok(Opened::Later)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// What the last node wrote at the end. A node that is gone took it along; that is no error here.
+    async fn last_lines(&self) -> Vec<LogLine> {
+        let query = LogQuery { after: self.after, limit: LOG_LINES_MAX, follow: false };
+        match self.deployer.logs(self.id, query).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::debug!(%error, "no last lines");
+                Vec::new()
+            }
         }
     }
 
@@ -411,6 +489,15 @@ struct Seen {
 fn can_finish(deployment: &Deployment) -> bool {
     let lease = &deployment.lease;
     lease.started_at.is_none() || lease.final_open || deployment.at > until(deployment)
+}
+
+/// Whether a lease that ran was closed before its window was over: only the final checkpoint does that.
+fn closed_early(stopping: &Stopping, closed: &Deployment) -> bool {
+    let before = &stopping.before;
+    let ended = stopping.mined.map(|mined| mined.time).or(before.lease.end_time);
+    let window = u64::from(closed.terms.open_window) * 1000;
+    let early = ended.is_some_and(|ended| closed.at <= ended.plus_millis(window));
+    early && before.lease.started_at.is_some()
 }
 
 /// Until when a lease that ends may open its final checkpoint.

@@ -184,7 +184,7 @@ impl Market {
         let running = async {
             loop {
                 let looked = self.look_running(id).await.map(|(stage, status)| {
-                    watch.tell(stage);
+                    watch.tell_running(stage);
                     status
                 });
                 if let Some(status) = watch.judge(looked)? {

@@ -34,6 +34,17 @@ impl<'a> Watch<'a> {
         self.stage = Some(stage);
     }
 
+    /// The same on the way to running. A node may start an agent between two looks; that it was
+    /// assigned is told all the same.
+    pub(crate) fn tell_running(&mut self, stage: Stage) {
+        if let Stage::Running { bid, .. } = &stage
+            && !matches!(self.stage, Some(Stage::Starting { .. } | Stage::Running { .. }))
+        {
+            self.tell(Stage::Starting { bid: *bid, url: None, note: "started".to_owned() });
+        }
+        self.tell(stage);
+    }
+
     /// What a look came to. One that saw nothing because of the network is made again: what is waited
     /// for goes on meanwhile.
     pub(crate) fn judge<T>(

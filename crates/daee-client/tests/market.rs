@@ -2,13 +2,13 @@
 
 mod kit;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use daee_chain::{Chain, Registration, register_consent_digest};
 use daee_client::{
     ClientError, Deployer, Market, Offer, Package, Stage, Stopping, Updated, WaitError,
 };
-use daee_lifecycle::{LifecycleError, Phase, UpdateAnswer};
+use daee_lifecycle::{LifecycleError, LogQuery, Phase, UpdateAnswer};
 use daee_testkit::{TestChain, closed_port};
 use daee_types::{Coded as _, DeploymentId, Fault, Rate, Sign as _, TokenAmount};
 
@@ -349,11 +349,20 @@ async fn a_log_is_followed_over_broken_streams_to_the_end_of_the_deployment() {
     net.node.say(|words| words.lines.push(kit::line(5)));
     seen.push(log.next().await.unwrap().unwrap().seq);
     assert_eq!(seen, [2, 3, 4, 5]);
+    // What was written at the very end is read from whoever kept it.
     stop(&net, id).await;
+    net.node.say(|words| words.lines.push(kit::line(6)));
+    assert_eq!(log.next().await.unwrap(), Some(kit::line(6)));
     assert_eq!(log.next().await.unwrap(), None);
-    let stranger = net.market.deployer(Arc::new(daee_signer::Key::generate()));
-    let mut nothing = stranger.follow(id, None);
-    assert_eq!(nothing.next().await.unwrap(), None, "a log that is over is over for all");
+    let query = LogQuery { after: Some(4), ..LogQuery::default() };
+    let kept = net.deployer.logs(id, query).await.unwrap();
+    assert_eq!(kept, [kit::line(5), kit::line(6)]);
+
+    // Without anybody who kept it there is none.
+    net.node.stop().await;
+    let error = net.deployer.logs(id, query).await.unwrap_err();
+    assert!(matches!(error, ClientError::NoLease { .. }), "{error}");
+    assert_eq!(net.deployer.follow(id, None).next().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

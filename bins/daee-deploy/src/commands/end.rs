@@ -44,6 +44,9 @@ pub async fn stop(
             "refunded",
             format!("{}: `daee-deploy withdraw` takes it out", stopped.refunded),
         )?;
+        if stopped.state_root.is_zero() {
+            return Ok(());
+        }
         let kept = if stopped.final_checkpoint { "the final checkpoint" } else { "last opened" };
         text.fact("state", format!("{} ({kept})", stopped.state_root))
     })?;

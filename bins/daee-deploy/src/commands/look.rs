@@ -25,9 +25,7 @@ pub async fn logs(
     limit: u32,
 ) -> Result<u8, Failure> {
     let deployer = access.deployer().await?;
-    let deployment = deployer.market().deployment(id).await?;
-    let node = deployer.holder(&deployment).await?;
-    let lines = node.logs(id, LogQuery { after, limit, follow: false }).await?;
+    let lines = deployer.logs(id, LogQuery { after, limit, follow: false }).await?;
     let last = lines.last().map(|line| line.seq).or(after);
     // `after` continues behind what was shown.
     let shown = json!({"deployment": id, "lines": lines, "after": last});
