@@ -25,6 +25,14 @@ struct Quote {
     at_ms: u64,
 }
 
+/// What a request for the price needs, so that it reads no more than that.
+#[derive(Debug, Serialize, Deserialize)]
+struct Newest {
+    quote: Quote,
+    /// How many prices are kept.
+    count: usize,
+}
+
 /// Handles one event.
 pub fn turn(event: Event) -> Result<(), Error> {
     match event.what {
@@ -48,9 +56,12 @@ fn refresh() -> Result<(), Error> {
         }
     };
     let mut history = history()?;
-    history.push(Quote { price, at_ms: now_ms()? });
+    let at_ms = now_ms()?;
+    history.push(Quote { price, at_ms });
     history.drain(..history.len().saturating_sub(HISTORY_MAX));
     state::set_json("history", &history)?;
+    let newest = Newest { quote: Quote { price, at_ms }, count: history.len() };
+    state::set_json("newest", &newest)?;
     log::info(format!("ETH/USD {price}"));
     match chain::publish(TOPIC, &price.word()) {
         // The chain takes nothing for now. Who asks here should have the price all the same.
@@ -105,21 +116,21 @@ fn answer(request: &Request) -> Result<Answer, Error> {
     if request.path == "/version" {
         return Answer::json(&json!({"version": "1.3.0"}));
     }
-    let history = history()?;
-    match history.last() {
-        _ if request.path == "/history" => {
-            Answer::json(&json!({"pair": "ETH/USD", "source": SOURCE, "prices": history}))
-        }
-        Some(newest) => Answer::json(&json!({
-            "pair": "ETH/USD",
-            "price": newest.price,
-            "decimals": price::DECIMALS,
-            "at_ms": newest.at_ms,
-            "source": SOURCE,
-            "history": history.len(),
-        })),
-        None => Ok(Answer::json(&json!({"error": "there is no price yet"}))?.with_status(503)),
+    if request.path == "/history" {
+        let prices = history()?;
+        return Answer::json(&json!({"pair": "ETH/USD", "source": SOURCE, "prices": prices}));
     }
+    let Some(Newest { quote, count }) = state::get_json("newest")? else {
+        return Ok(Answer::json(&json!({"error": "there is no price yet"}))?.with_status(503));
+    };
+    Answer::json(&json!({
+        "pair": "ETH/USD",
+        "price": quote.price,
+        "decimals": price::DECIMALS,
+        "at_ms": quote.at_ms,
+        "source": SOURCE,
+        "history": count,
+    }))
 }
 
 #[cfg(test)]
