@@ -118,10 +118,12 @@ impl Content {
             let all: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
             format!("the manifest is not valid: {}", all.join("; "))
         })?;
-        if manifest.agent_id().to_string() != agent_id {
+        // The name is the deployment's for good; the version behind it moves with updates.
+        let name = agent_id.split('@').next().unwrap_or_default();
+        if manifest.agent_id().name() != name {
             return Err(format!(
-                "the manifest is of {}, the deployment of {agent_id}",
-                manifest.agent_id()
+                "the manifest is of {}, the deployment of {name}",
+                manifest.agent_id().name()
             ));
         }
         if manifest.resources() != *resources {

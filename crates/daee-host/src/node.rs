@@ -28,7 +28,7 @@ pub struct Settings {
     pub capacity: Resources,
     /// What it asks for.
     pub price: Price,
-    /// How long to wait after a deployment opened before bidding.
+    /// How long to wait before bidding once everything that is needed to run is in hand.
     pub bid_wait_millis: u64,
     /// The anchor interval declared at registration.
     pub anchor_interval_millis: u64,
@@ -420,8 +420,8 @@ enum Stage {
     Idle,
     /// Waiting for the package.
     Reading(Version, StateRoot),
-    /// Verified bytes in hand: may bid (MARKET rule 10).
-    Ready(Version, StateRoot),
+    /// Verified bytes in hand since then: may bid (MARKET rule 10).
+    Ready(Version, StateRoot, Timestamp),
     /// Could not be read; tried again when the version or the root changes.
     Unreadable(Version, StateRoot, Timestamp),
 }
@@ -612,8 +612,11 @@ impl Node {
         if asked != version {
             return;
         }
-        job.stage =
-            if ready { Stage::Ready(version, root) } else { Stage::Unreadable(version, root, now) };
+        job.stage = if ready {
+            Stage::Ready(version, root, now)
+        } else {
+            Stage::Unreadable(version, root, now)
+        };
     }
 
     fn started(
@@ -851,9 +854,9 @@ impl Node {
         if !worth_it {
             return;
         }
-        match job.stage {
+        let ready_at = match job.stage {
             Stage::Reading(v, r) if (v, r) == key => return,
-            Stage::Ready(v, r) if (v, r) == key => {}
+            Stage::Ready(v, r, at) if (v, r) == key => at,
             Stage::Unreadable(v, r, at)
                 if (v, r) == key && now.millis_since(at) < 10 * RETRY_MILLIS =>
             {
@@ -865,7 +868,7 @@ impl Node {
                 out.push(Effect::Read { id, version, state_root });
                 return;
             }
-        }
+        };
         if closed {
             let patient = now.millis_since(job.seen_at)
                 > COURTESY_MILLIS + (view.bids_close.0.saturating_sub(job.seen_at.0));
@@ -874,7 +877,7 @@ impl Node {
             }
             return;
         }
-        let waited = now.millis_since(job.seen_at) >= settings.bid_wait_millis;
+        let waited = now.millis_since(ready_at.max(job.seen_at)) >= settings.bid_wait_millis;
         let beats = view.lease.node.is_zero()
             || rate.0.saturating_mul(100) <= view.lease.rate.0.saturating_mul(99);
         if !best_is_mine && !beats && job.reserved {

@@ -32,7 +32,7 @@ pub struct HostSettings {
     pub capacity: Resources,
     /// What it asks for.
     pub price: Price,
-    /// How long to wait after a deployment opened before bidding, in milliseconds.
+    /// How long to wait before bidding once everything that is needed to run is in hand, in milliseconds.
     #[serde(default)]
     pub bid_wait_millis: u64,
     /// How often a checkpoint is opened although nothing demands it, in milliseconds: what a successor may lose.

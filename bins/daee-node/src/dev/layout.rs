@@ -98,7 +98,7 @@ impl Layout {
         self.write("oracle/agent.yaml", MANIFEST.as_bytes())?;
         self.write("oracle/oracle.wasm", ARTIFACT)?;
         self.write("oracle-next/agent.yaml", MANIFEST_NEXT.as_bytes())?;
-        self.write("oracle-next/oracle.wasm", ARTIFACT_NEXT)?;
+        self.write("oracle-next/oracle-v1.3.0.wasm", ARTIFACT_NEXT)?;
         Ok((agent, next))
     }
 }

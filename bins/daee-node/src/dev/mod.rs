@@ -26,7 +26,7 @@ use crate::{
 
 /// What each of the three nodes asks for, in TALOS an hour for a vCPU and for a GiB, and how long it lets the
 /// dearer ones bid first: only a lower bid is taken after a first one.
-const NODES: [(u64, u64, u64); 3] = [(160, 40, 1_200), (180, 45, 600), (200, 50, 0)];
+const NODES: [(u64, u64, u64); 3] = [(160, 40, 1_800), (180, 45, 900), (200, 50, 0)];
 const CAPACITY: Resources = Resources { cpu: MilliCpu(4_000), memory: ByteSize::gib(8), gpu: 0 };
 /// As in TIP-0042's example.
 const STAKE: TokenAmount = TokenAmount::talos(10_000);
@@ -390,7 +390,7 @@ pub struct Deployed {
 
 /// Short, so that a person sees what happens, and longer than a loaded machine needs.
 fn windows() -> Windows {
-    Windows { bid: 3, start: 60, interval: 10, grace: 10, open: 20 }
+    Windows { bid: 6, start: 60, interval: 10, grace: 10, open: 20 }
 }
 
 /// What the oracle's manifest asks for.

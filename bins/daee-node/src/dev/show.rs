@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use daee_chain::Contracts;
+use daee_client::talos_per_hour;
 use serde_json::json;
 
 use crate::dev::{Deployed, NodeShown};
@@ -76,8 +77,10 @@ impl Ready<'_> {
             let runs =
                 self.deployed.as_ref().filter(|deployed| deployed.node == Some(node.account));
             let is = match runs {
-                Some(deployed) => format!("runs deployment {} for {}", deployed.id, deployed.rate),
-                None => format!("would run it for {}", node.rate),
+                Some(deployed) => {
+                    format!("runs deployment {} for {}", deployed.id, talos_per_hour(deployed.rate))
+                }
+                None => format!("would run it for {}", talos_per_hour(node.rate)),
             };
             line(format!("{:<10}{:<24}{is}", node.name, short(&node.api)));
         }
