@@ -407,30 +407,33 @@ impl<'a> Door<'a> {
         self.outside.before_outside(&self.transcript);
         let began = self.outside.now();
         let answer = act(self.outside);
-        self.waited_millis += self.outside.now().millis_since(began);
+        let waited = self.outside.now().millis_since(began);
+        self.waited_millis = self.waited_millis.saturating_add(waited);
         Ok(answer?)
     }
 }
 
+/// Every operation there is.
+const OPS: [&str; 15] = [
+    "log",
+    "now",
+    "random",
+    "event.next",
+    "event.answer",
+    "state.get",
+    "state.set",
+    "state.delete",
+    "state.list",
+    "state.cas",
+    "timer.set",
+    "timer.cancel",
+    "http.fetch",
+    "ipfs.read",
+    "chain.publish",
+];
+
 /// Names that are no operation are recorded as one: a guest cannot fill the transcript with them.
 fn known(op: &str) -> &str {
-    const OPS: [&str; 15] = [
-        "log",
-        "now",
-        "random",
-        "event.next",
-        "event.answer",
-        "state.get",
-        "state.set",
-        "state.delete",
-        "state.list",
-        "state.cas",
-        "timer.set",
-        "timer.cancel",
-        "http.fetch",
-        "ipfs.read",
-        "chain.publish",
-    ];
     if OPS.contains(&op) { op } else { "?" }
 }
 
@@ -481,5 +484,101 @@ impl Head {
         let Some(headers) = self.0.get("headers") else { return Ok(Vec::new()) };
         serde_json::from_value(headers.clone())
             .map_err(|_| Refusal::Malformed("headers are pairs of strings".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daee_policy::Policy;
+    use daee_state::State;
+    use daee_types::ByteSize;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Nothing;
+
+    /// Any JSON of a kind that heads hold, and some that they do not.
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            (0..3u64).prop_map(Value::from),
+            "[a-z/:.]{0,12}|\\PC{0,4}".prop_map(Value::from),
+            Just(json!({"sha256": "00".repeat(32)})),
+            Just(json!([["a", "b"]])),
+            Just(json!("https://api.coingecko.com/")),
+        ]
+    }
+
+    fn head() -> impl Strategy<Value = Value> {
+        let names = prop::sample::select(vec![
+            "key",
+            "text",
+            "level",
+            "bytes",
+            "status",
+            "headers",
+            "prefix",
+            "after",
+            "limit",
+            "expect",
+            "name",
+            "at_ms",
+            "after_ms",
+            "url",
+            "method",
+            "timeout_ms",
+            "cid",
+            "max_bytes",
+            "topic",
+        ]);
+        proptest::collection::btree_map(names, value(), 0..6).prop_map(|fields| {
+            fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_gets_an_answer_that_is_a_frame(
+            calls in proptest::collection::vec(
+                (
+                    prop::sample::select(OPS.to_vec()),
+                    head(),
+                    proptest::collection::vec(any::<u8>(), 0..40),
+                    any::<Option<u8>>(),
+                ),
+                1..20,
+            )
+        ) {
+            let lines = ["network_outbound:api.coingecko.com", "read_ipfs", "publish_to_chain"];
+            let policy =
+                Policy::new(lines.iter().map(|line| (line.parse().unwrap(), 0)).collect());
+            let state = State::new(ByteSize::kib(1));
+            let limits = Limits { door_frame_max: ByteSize::kib(64), ..Limits::default() };
+            let (mut outside, mut progress) = (Nothing::default(), Progress::default());
+            let event = crate::Event::Start.frame(1, Timestamp(0));
+            let mut door = Door::open(
+                Draft::new(&state), &policy, &limits, &mut outside, &mut progress, 1, Timestamp(0), event,
+            );
+            for (op, head, body, bend) in calls {
+                let mut input = encode(&head, &body);
+                if let Some(bend) = bend {
+                    let at = usize::from(bend) % input.len();
+                    input[at] ^= bend;
+                }
+                let (code, frame) = door.call(op, &input);
+                let (head, _) = decode(&frame).expect("an answer is a frame");
+                if code < 0 {
+                    prop_assert!(head["code"].is_string() && head["message"].is_string());
+                } else {
+                    prop_assert_eq!(code as usize, frame.len());
+                }
+            }
+            let mut after = state.clone();
+            after.apply(door.draft.finish());
+            prop_assert!(after.used().0 <= after.quota().0);
+        }
     }
 }

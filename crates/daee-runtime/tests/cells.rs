@@ -577,6 +577,19 @@ fn tables_are_bounded() {
     let launch = Launch { limits, ..Launch::new(module) };
     let error = Agent::start(&bench.runtime, launch, Box::new(Nothing(NOW))).err().unwrap();
     assert_eq!(error.code(), "DAEE-R020", "{error}");
+
+    let many = "(table 1 funcref)".repeat(9);
+    let error = bench
+        .prepare(
+            &format!(
+                r#"(module (memory (export "memory") 1) {many}
+                    (func (export "daee_turn") (result i32) (i32.const 0)))"#
+            ),
+            None,
+        )
+        .unwrap_err();
+    assert_eq!(error.code(), "DAEE-R010", "{error}");
+    assert!(error.to_string().contains("at most 8"), "{error}");
 }
 
 fn a_program_per_event_starts_afresh() {

@@ -19,6 +19,9 @@ pub(super) const DEPTH_MAX: i32 = 10_000;
 pub(super) const REFUSED_MEMORY: i32 = 1;
 pub(super) const REFUSED_TABLE: i32 = 2;
 
+/// Tables of one module: each may grow to its bound, and their memory is no part of the agent's.
+const TABLES_MAX: usize = 8;
+
 /// One fuel buys this many bytes of a bulk operation, as a power of two.
 const BYTES_SHIFT: i64 = 4;
 /// What a page of 64 KiB costs when memory grows: it has to be cleared.
@@ -50,6 +53,11 @@ impl Meter {
 
 impl ModuleMiddleware for Meter {
     fn transform_module_info(&self, info: &mut ModuleInfo) -> Result<(), MiddlewareError> {
+        if info.tables.len() > TABLES_MAX {
+            let found = info.tables.len();
+            let why = format!("it has {found} tables, at most {TABLES_MAX} are allowed");
+            return Err(MiddlewareError::new("meter", why));
+        }
         let references = info.globals.values().any(|global| {
             global.mutability == Mutability::Var
                 && !matches!(global.ty, Type::I32 | Type::I64 | Type::F32 | Type::F64 | Type::V128)
