@@ -1,3 +1,4 @@
+use daee_chain::ChainError;
 use daee_client::{ClientError, Finding, NodeError, PackageError, WaitError};
 use daee_types::{Coded, DeploymentId, Fault};
 use serde::Serialize;
@@ -76,7 +77,16 @@ impl From<ClientError> for Failure {
             }
             _ => true,
         };
-        if no { Self::no(error) } else { Self::could_not(error) }
+        let unsure = matches!(
+            error,
+            ClientError::Chain(ChainError::Lost { .. } | ChainError::NotMined { .. })
+        );
+        let mut failure = if no { Self::no(error) } else { Self::could_not(error) };
+        if unsure {
+            let advice = "; it may be mined yet: see with `daee-deploy list` before doing it again";
+            failure.error.message.push_str(advice);
+        }
+        failure
     }
 }
 

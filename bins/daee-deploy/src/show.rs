@@ -105,6 +105,10 @@ impl Out {
             let line = serde_json::to_string(&shown).expect("plain values have a JSON form");
             let _ = writeln!(io::stdout(), "{line}");
         }
+        // Nobody reads any more, as when `head` has enough: there is nobody to tell.
+        if error.message.is_empty() {
+            return;
+        }
         let code = painted(self.colour_progress, RED, &format!("error[{}]", error.code));
         let mut stderr = io::stderr().lock();
         for line in error.message.lines() {
@@ -147,7 +151,11 @@ impl Text<'_> {
         self.fact("deployment", status.deployment)?;
         self.fact("agent", format!("{} (version {})", status.agent_id, status.version))?;
         if let Some(version) = standing.pending_version {
-            self.fact("pending", format!("version {version}, until its node takes it"))?;
+            let text = match version == status.version {
+                true => "runs, and is final with its first checkpoint on chain",
+                false => "waits for its node",
+            };
+            self.fact("update", format!("version {version} {text}"))?;
         }
         self.fact("phase", phase(status))?;
         if let Some(reason) = &status.reason {
@@ -252,6 +260,9 @@ fn plain(text: &str) -> String {
 }
 
 fn closed(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::usage("");
+    }
     Failure::usage(&format!("standard output cannot be written: {error}"))
 }
 

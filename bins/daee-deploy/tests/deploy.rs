@@ -11,7 +11,7 @@ use daee_http::{
 };
 use daee_lifecycle::ContentAnswer;
 use daee_signer::Key;
-use daee_testkit::{Ended, Program, TempDir, TestChain, folder};
+use daee_testkit::{Ended, Program, TempDir, TestChain, closed_port, folder};
 use daee_types::Sign as _;
 use serde_json::Value;
 
@@ -172,6 +172,21 @@ async fn a_failure_is_one_object_too() {
     assert_eq!(failed["findings"][0]["rule"], "DAEE-A021");
     let failed = here.json(&["status", "1"], 2).await;
     assert_eq!(failed["error"]["code"], "DAEE-Y001");
+}
+
+#[tokio::test]
+async fn a_package_is_published_to_named_nodes_without_a_network() {
+    let here = Here::new();
+    here.json(&["pack", "agent"], 0).await;
+    let node = content_node().await;
+    let url = format!("http://{}", node.address());
+    let down = format!("http://{}", closed_port().await);
+    let published =
+        here.json(&["publish", "agent/a.car", "--node", &url, "--node", &down], 0).await;
+    assert_eq!(published["published"], serde_json::json!([url]));
+    assert!(published["refused"][0].as_str().unwrap().contains(&down));
+    let failed = here.json(&["publish", "agent", "--node", &down], 2).await;
+    assert_eq!(failed["error"]["code"], "DAEE-U035");
 }
 
 #[tokio::test(flavor = "multi_thread")]

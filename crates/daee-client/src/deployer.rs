@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration, vec};
 
-use daee_chain::{Account, Deployment, Mined, Phase};
+use daee_chain::{Account, ChainError, Deployment, Mined, Phase};
 use daee_lifecycle::{LOG_LINES_MAX, LifecycleError, LogLine, LogQuery};
 use daee_types::{Address, Coded as _, DeploymentId, Fault, Sign, Timestamp, TokenAmount};
 use futures_util::future::join_all;
@@ -27,6 +27,9 @@ pub struct Deployer {
     wallet: Arc<dyn Sign>,
     account: Account,
 }
+
+/// How long one looks for what became of a transaction, or waits for a chain that is away.
+const FATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// A deployment that was paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +97,9 @@ impl Deployer {
         let [cid, ..] = package.cids();
         let agent_id = package.manifest().agent_id().to_string();
         let (artifact, body) = (*package.artifact().hash(), package.body_hash());
-        let (id, mined) = self
-            .account
-            .deploy(&agent_id, &cid.to_bytes(), artifact, body, &terms, payment)
-            .await?;
+        let cid = cid.to_bytes();
+        let sent = surely(|| self.account.deploy(&agent_id, &cid, artifact, body, &terms, payment));
+        let (id, mined) = sent.await?;
         Ok(Deployed { id, mined })
     }
 
@@ -109,7 +111,7 @@ impl Deployer {
     ) -> Result<Mined, ClientError> {
         self.market.deployment(id).await?;
         self.can_pay(amount).await?;
-        Ok(self.account.top_up(id, amount).await?)
+        Ok(surely(|| self.account.top_up(id, amount)).await?)
     }
 
     /// Takes out what is owed to the wallet: refunds, and pay if it runs nodes. To itself unless said
@@ -119,7 +121,8 @@ impl Deployer {
         if owed == TokenAmount::ZERO {
             return Err(ClientError::NothingOwed(self.address()));
         }
-        let mined = self.account.withdraw(to.unwrap_or_else(|| self.address())).await?;
+        let to = to.unwrap_or_else(|| self.address());
+        let mined = surely(|| self.account.withdraw(to)).await?;
         Ok((owed, mined))
     }
 
@@ -128,7 +131,7 @@ impl Deployer {
     pub async fn stop(&self, id: DeploymentId) -> Result<Stopping, ClientError> {
         let before = self.own(id).await?;
         let mined = match before.phase {
-            Phase::Bidding | Phase::Leased => Some(self.account.stop(id).await?),
+            Phase::Bidding | Phase::Leased => Some(surely(|| self.account.stop(id)).await?),
             Phase::Closing | Phase::Closed => None,
         };
         Ok(Stopping { mined, before })
@@ -230,10 +233,9 @@ impl Deployer {
         self.may_update(id, package).await?;
         let (artifact, body) = (*package.artifact().hash(), package.body_hash());
         let [cid, ..] = package.cids();
-        let mined = self
-            .account
-            .update(id, &cid.to_bytes(), artifact, body, package.artifact_bytes())
-            .await?;
+        let (cid, bytes) = (cid.to_bytes(), package.artifact_bytes());
+        let sent = surely(|| self.account.update(id, &cid, artifact, body, bytes));
+        let mined = sent.await?;
         let after = self.market.deployment(id).await?;
         let version = after.pending.unwrap_or(after.version).number;
         Ok(Proposed { version, mined })
@@ -388,6 +390,40 @@ impl Deployer {
         }
         Ok(())
     }
+}
+
+/// Makes a call again while it is the network that keeps it from being done. An account does the same call
+/// once, however often it is made.
+async fn surely<T, F: Future<Output = Result<T, ChainError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, ChainError> {
+    let unsure = |error: &ChainError| {
+        matches!(
+            error,
+            ChainError::Unreachable(_) | ChainError::Lost { .. } | ChainError::NotMined { .. }
+        )
+    };
+    let mut last = match call().await {
+        Err(error) if unsure(&error) => error,
+        done => return done,
+    };
+    let again = async {
+        loop {
+            tracing::debug!(error = %last, "once more");
+            sleep(RETRY_EVERY).await;
+            match call().await {
+                Err(error) if unsure(&error) => {
+                    // That it was sent once counts more than that nobody answers now.
+                    if !matches!(error, ChainError::Unreachable(_)) {
+                        last = error;
+                    }
+                }
+                done => return done,
+            }
+        }
+    };
+    let done = timeout(FATE_WITHIN, again).await;
+    done.unwrap_or(Err(last))
 }
 
 /// A log that is followed over restarts of connections and from node to node.

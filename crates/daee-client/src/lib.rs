@@ -14,7 +14,7 @@ mod watch;
 
 pub use deployer::{Deployed, Deployer, Follow, Proposed, Stopping};
 pub use error::ClientError;
-pub use market::{Market, Standing, Taken};
+pub use market::{Market, Standing, Taken, publish};
 pub use network::{NetworkFile, NetworkFileError, Offer, Windows};
 pub use node::{Call, LogStream, NodeClient, NodeError};
 pub use package::{Finding, MANIFEST_FILE, Package, PackageError, Packed};

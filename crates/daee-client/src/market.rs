@@ -125,24 +125,7 @@ impl Market {
     /// Hands a package to all of these nodes at once. One that takes it is enough: from there others
     /// fetch it by its CIDs.
     pub async fn publish(&self, package: &Package, nodes: &[String]) -> Result<Taken, ClientError> {
-        if nodes.is_empty() {
-            return Err(ClientError::NoNodes);
-        }
-        let handed = nodes.iter().map(|node| async move {
-            let node = self.node(node);
-            (node.base().to_owned(), node.publish(package).await)
-        });
-        let mut taken = Taken::default();
-        for (node, answer) in join_all(handed).await {
-            match answer {
-                Ok(_) => taken.nodes.push(node),
-                Err(error) => taken.refused.push(error),
-            }
-        }
-        if taken.nodes.is_empty() {
-            return Err(ClientError::NotPublished(taken.refused));
-        }
-        Ok(taken)
+        publish(&self.http, package, nodes).await
     }
 
     /// What chain and node say of a deployment.
@@ -263,14 +246,18 @@ impl Market {
                 node: Some(lease.node),
                 epoch: Some(lease.epoch),
                 spend,
-                endpoint: said.endpoint.or(held.then_some(endpoint)),
+                // Requests go to the agent's own name, whatever its node says; ports differ.
+                endpoint: match said.endpoint {
+                    Some(said) if host_of(&said) == host_of(&endpoint) => Some(said),
+                    _ => held.then_some(endpoint),
+                },
                 ..said
             },
             None => Status {
                 deployment: *id,
                 agent_id: agent_id.clone(),
                 phase,
-                reason: None,
+                reason: held.then(|| "its node was not heard; this is what the chain has".into()),
                 version: deployment.version.number,
                 artifact_hash: deployment.version.artifact_hash,
                 epoch: held.then_some(lease.epoch),
@@ -288,13 +275,66 @@ impl Market {
     }
 }
 
+/// What [`Market::publish`] does, for who knows nodes and no network.
+pub async fn publish(
+    http: &Client,
+    package: &Package,
+    nodes: &[String],
+) -> Result<Taken, ClientError> {
+    if nodes.is_empty() {
+        return Err(ClientError::NoNodes);
+    }
+    let handed = nodes.iter().map(|node| async move {
+        let node = NodeClient::new(http.clone(), node);
+        (node.base().to_owned(), node.publish(package).await)
+    });
+    let mut taken = Taken::default();
+    for (node, answer) in join_all(handed).await {
+        match answer {
+            Ok(_) => taken.nodes.push(node),
+            Err(error) => taken.refused.push(error),
+        }
+    }
+    if taken.nodes.is_empty() {
+        return Err(ClientError::NotPublished(taken.refused));
+    }
+    Ok(taken)
+}
+
 /// The best bid, or the lease's.
 pub(crate) fn bid(lease: &Lease) -> Option<Bid> {
     (!lease.node.is_zero()).then_some(Bid { node: lease.node, rate: lease.rate })
+}
+
+/// The host that a URL names, without user, port and path.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    // A user part, or anything else that a reader of URLs may take for an end, is no name of ours.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    host.bytes().all(plain).then_some(host)
 }
 
 /// Whether a node that holds a lease does not know of it yet.
 pub(crate) fn is_behind(error: &NodeError, id: DeploymentId) -> bool {
     error.is(&LifecycleError::Unknown(id))
         || error.is(&LifecycleError::Elsewhere { deployment: id, node: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_an_agents_name_and_nothing_else() {
+        let check = |url, host| assert_eq!(host_of(url), host, "{url}");
+        check("http://acme-agent-7.localhost:8080/", Some("acme-agent-7.localhost"));
+        check("https://acme-agent-7.talos.network", Some("acme-agent-7.talos.network"));
+        check("http://acme-agent-7.localhost@evil.example/", None);
+        check("http://evil.example/?acme-agent-7.localhost", Some("evil.example"));
+        check("http://evil.example\\@acme-agent-7.localhost/", Some("evil.example"));
+        check("http://evil.example\t.localhost/", None);
+        check("acme-agent-7.localhost", None);
+    }
 }

@@ -15,8 +15,10 @@ use crate::{Package, sign_in::SignIn};
 
 /// Longest line of a log in bytes, as JSON.
 const LINE_MAX: ByteSize = ByteSize::mib(1);
-/// Bytes of one answer with log lines, followed ones included: after that one asks again.
-const LOGS_MAX: ByteSize = ByteSize::gib(1);
+/// Bytes of one answer with log lines that are there.
+const LOGS_MAX: ByteSize = ByteSize::mib(64);
+/// Bytes of one answer that is followed: after that one asks again.
+const FOLLOWED_MAX: ByteSize = ByteSize::gib(1);
 /// Time that a follower waits for a line before it asks again: dead connections look like quiet agents.
 const FOLLOW_IDLE: Duration = Duration::from_secs(300);
 /// Time a node has to start a new version, which includes fetching and compiling it.
@@ -280,8 +282,12 @@ impl NodeClient {
             target.push_str("&follow=true");
         }
         let request = self.signed(Method::GET, &target)?;
-        let idle_time = if query.follow { FOLLOW_IDLE } else { Limits::default().idle_time };
-        let limits = Limits { idle_time, body_bytes_max: LOGS_MAX, ..Limits::default() };
+        let limits = match query.follow {
+            true => {
+                Limits { idle_time: FOLLOW_IDLE, body_bytes_max: FOLLOWED_MAX, ..Limits::default() }
+            }
+            false => Limits { body_bytes_max: LOGS_MAX, ..Limits::default() },
+        };
         let opened = self.http.open(&self.url(&target), request, &limits).await;
         let (head, body) = opened.map_err(|error| self.unreachable(error))?;
         if head.status != StatusCode::OK {

@@ -317,6 +317,7 @@ async fn the_chains_word_counts_more_than_the_nodes() {
     net.node.say(|words| {
         let mut said = standing(id, Phase::Running, None);
         said.spend.paid = TokenAmount::talos(1_000);
+        said.endpoint = Some("http://169.254.169.254/latest".to_owned());
         words.status = Ok(said);
     });
     let standing = net.market.standing(id).await.unwrap();
@@ -325,12 +326,20 @@ async fn the_chains_word_counts_more_than_the_nodes() {
     assert_eq!(standing.status.spend.rate, rate("0.5"));
     assert_eq!(standing.status.node, Some(net.chain.key(1).address()));
     assert_eq!(standing.status.turn, 3);
+    // Nobody's requests go where a node likes, but to another port of the agent's name they may.
+    let own = format!("http://acme-agent-{id}.localhost:8080/");
+    assert_eq!(standing.status.endpoint, Some(own));
+    let other = format!("http://acme-agent-{id}.localhost:9090/");
+    net.node.say(|words| words.status.as_mut().unwrap().endpoint = Some(other.clone()));
+    let again = net.market.standing(id).await.unwrap();
+    assert_eq!(again.status.endpoint, Some(other));
     assert_eq!((standing.silent, standing.owner), (None, net.deployer.address()));
 
     // A silent node leaves what the chain knows.
     net.node.stop().await;
     let standing = net.market.standing(id).await.unwrap();
     assert_eq!(standing.status.phase, Phase::Starting, "no checkpoint was opened yet");
+    assert!(standing.status.reason.unwrap().contains("not heard"));
     assert!(standing.silent.unwrap().contains("does not answer"));
 }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use daee_client::{Finding, Market, Package, PackageError, Packed, Taken};
+use daee_client::{ClientError, Finding, Market, Package, PackageError, Packed, Taken};
+use daee_http::{Client, Roots};
 use serde::Serialize;
 
 use crate::{access::Access, failure::Failure, show::Out};
@@ -127,7 +128,12 @@ pub async fn publish(
         taken: TakenShown,
     }
     let package = Package::read(path)?;
-    let taken = hand_out(out, &access.market().await?, &package, nodes).await?;
+    let taken = if nodes.is_empty() {
+        hand_out(out, &access.market().await?, &package, nodes).await?
+    } else {
+        let http = Client::new(&Roots::system()).map_err(ClientError::from)?;
+        daee_client::publish(&http, &package, nodes).await?
+    };
     let shown = Shown { facts: Facts::of(&package), taken: TakenShown::of(&taken) };
     out.result(&shown, |text| {
         text.fact("cid", &shown.facts.cid)?;
