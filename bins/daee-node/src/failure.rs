@@ -14,6 +14,12 @@ impl Failure {
         Self { text: format!("error: {what}: {why}") }
     }
 
+    /// An error, and what to do about it here.
+    pub fn with(error: &(impl Coded + ?Sized), fix: &str) -> Self {
+        let (code, fault) = (error.code(), error.fault());
+        Self { text: format!("error: {error} {fix}\n  {code}, the fault is the {fault}'s") }
+    }
+
     /// An error that says all there is to say.
     pub fn of(error: &(impl Coded + ?Sized)) -> Self {
         Self {

@@ -12,7 +12,7 @@ pub enum HostError {
         operator: Address,
     },
     /// The API's port is not to be had.
-    #[error(transparent)]
+    #[error("{0} (`listen` in the settings)")]
     Bind(#[from] BindError),
     /// The chain cannot be used.
     #[error(transparent)]

@@ -7,13 +7,13 @@ use daee_types::{ByteSize, Coded, Fault};
 pub enum BindError {
     /// Somebody listens there already.
     #[error(
-        "port {} of {} is in use: stop what listens there or choose another with `--port`",
+        "port {} of {} is in use: stop what listens there, or choose another port",
         .0.port(), .0.ip()
     )]
     InUse(SocketAddr),
     /// The system does not let this user.
     #[error(
-        "port {} of {} needs more rights than this user has: choose one above 1023 with `--port`",
+        "port {} of {} needs more rights than this user has: choose one above 1023",
         .0.port(), .0.ip()
     )]
     NotAllowed(SocketAddr),

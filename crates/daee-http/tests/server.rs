@@ -61,7 +61,7 @@ async fn a_port_in_use_is_named_with_its_fix() {
     assert_eq!(
         error.to_string(),
         format!(
-            "port {port} of 127.0.0.1 is in use: stop what listens there or choose another with `--port`"
+            "port {port} of 127.0.0.1 is in use: stop what listens there, or choose another port"
         )
     );
 }

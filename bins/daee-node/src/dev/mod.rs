@@ -97,7 +97,8 @@ impl Network {
         };
         // All ports before anything is started: what is in the way is named at once.
         for offset in u16::from(arguments.rpc.is_some())..5 {
-            drop(daee_http::bind(port(offset)?).await?);
+            let bound = daee_http::bind(port(offset)?).await;
+            bound.map_err(|error| Failure::with(&error, "(`--port` names the first of five)"))?;
         }
 
         progress.say("chain");
