@@ -318,6 +318,11 @@ impl Account {
         call: C,
     ) -> Result<Landed, ChainError> {
         let _one_at_a_time = self.queue.spending.lock().await;
+        let (address, input) = (TxKind::Call(convert::to_address(to)), call.abi_encode().into());
+        if let Some(landed) = self.queue.landed(self.chain.rpc(), address, &input).await? {
+            // The first one spent its approval; another would stay behind.
+            return Ok(landed);
+        }
         if self.chain.allowance(self.address(), to).await? < amount {
             self.approve(to, amount).await?;
         }

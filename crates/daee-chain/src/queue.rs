@@ -121,6 +121,16 @@ impl Queue {
         Ok(landing(receipt, time))
     }
 
+    /// The result of the same call, if its fate was not known and it is mined after all.
+    pub(crate) async fn landed(
+        &self,
+        rpc: &Rpc,
+        to: TxKind,
+        input: &Bytes,
+    ) -> Result<Option<Landed>, ChainError> {
+        self.claim(rpc, to, input, 0).await
+    }
+
     async fn send(
         &self,
         rpc: &Rpc,
