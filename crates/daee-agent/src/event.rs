@@ -93,7 +93,10 @@ impl Event {
     /// Takes the next event. In a resident this ends the turn before and waits; in a reactor each turn has
     /// one event, and [`reactor!`](crate::reactor) takes it.
     pub fn next() -> Result<Self, Error> {
-        let reply = call("event.next", json!({}), b"")?;
+        Self::read(call("event.next", json!({}), b"")?)
+    }
+
+    pub(crate) fn read(reply: Reply) -> Result<Self, Error> {
         let text = |key: &str| reply.field::<String>(key);
         let kind = text("kind")?;
         Ok(Self {

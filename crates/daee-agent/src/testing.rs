@@ -1,5 +1,6 @@
 //! A door in memory, for tests of agents on the host. It is a double: it keeps what it is told and gives what the test
-//! put there. No node, no network and no limits stand behind it.
+//! put there. It takes and refuses what a node's door does, but for what needs a node: it judges no URL and no CID, and
+//! an agent's quota, fuel and time have no end.
 //!
 //! ```
 //! use daee_agent::{Error, Event, What, chain, http, testing};
@@ -38,7 +39,6 @@ pub struct Door {
     sites: BTreeMap<String, Result<Fetched, String>>,
     content: BTreeMap<String, Vec<u8>>,
     refused: BTreeMap<String, Refusal>,
-    random: u8,
 }
 
 /// What a turn that is rolled back does not change.
@@ -73,7 +73,6 @@ impl Door {
             sites: BTreeMap::new(),
             content: BTreeMap::new(),
             refused: BTreeMap::new(),
-            random: 0,
         }
     }
 
@@ -105,14 +104,14 @@ impl Door {
     /// Denies an operation, as a node does that misses a permission in the manifest.
     pub fn deny(&mut self, op: &str, needs: Option<&str>) -> &mut Self {
         let message = format!("the manifest does not permit {op}");
-        self.refused.insert(op.into(), (-1, message, needs.map(str::to_owned)));
+        let needs = needs.map(str::to_owned);
+        self.refused.insert(op.into(), Refusal { code: Code::Denied, message, needs });
         self
     }
 
     /// Refuses an operation for another reason: [`Code::Limit`], say.
     pub fn refuse(&mut self, op: &str, code: Code, message: &str) -> &mut Self {
-        let number = code.number().expect("the door has a number for this code");
-        self.refused.insert(op.into(), (number, message.into(), None));
+        self.refused.insert(op.into(), Refusal::new(code, message));
         self
     }
 
@@ -189,151 +188,256 @@ struct Open {
 
 /// What the imports do elsewhere.
 pub(crate) fn call(op: &str, input: &[u8]) -> (i32, Vec<u8>) {
-    let done = OPEN.with_borrow_mut(|open| match open {
-        None => Err((-7, "there is no door here: use daee_agent::testing::Door".into(), None)),
-        Some(open) => {
-            let (head, body) = frame::decode(input).expect("the crate makes its own frames");
-            open.operate(op, &head, body)
+    OPEN.with_borrow_mut(|open| {
+        let done = match open {
+            None => refuse(Code::NotNow, "there is no door here: use daee_agent::testing::Door"),
+            Some(open) => open.call(op, input),
+        };
+        match done {
+            Ok((head, body)) => {
+                let frame = frame::encode(&head, &body);
+                (frame.len() as i32, frame)
+            }
+            Err(refusal) => {
+                let number = refusal.code.said().map_or(i32::MIN, |(number, _)| number);
+                (number, frame::encode(&refusal.head(open.as_ref(), op), b""))
+            }
         }
-    });
-    match done {
-        Ok((head, body)) => {
-            let frame = frame::encode(&head, &body);
-            (frame.len() as i32, frame)
+    })
+}
+
+#[derive(Clone, Debug)]
+struct Refusal {
+    code: Code,
+    message: String,
+    needs: Option<String>,
+}
+
+impl Refusal {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), needs: None }
+    }
+
+    fn head(&self, open: Option<&Open>, op: &str) -> Value {
+        let name = self.code.said().map_or("another", |(_, name)| name);
+        let mut head = json!({"code": name, "message": self.message});
+        if let Some(needs) = &self.needs {
+            head["needs"] = json!(needs);
         }
-        Err((code, message, needs)) => {
-            let head = json!({"message": message, "needs": needs});
-            (code, frame::encode(&head, b""))
+        // What waits says the time after it, refused or not.
+        if let (Some(open), "http.fetch" | "ipfs.read") = (open, op) {
+            head["ms"] = json!(open.door.now_ms);
         }
+        head
     }
 }
 
-/// The number, why, and what it needs.
-type Refusal = (i32, String, Option<String>);
+fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(code, message))
+}
+
 type Done = Result<(Value, Vec<u8>), Refusal>;
 
+fn done(head: Value) -> Done {
+    Ok((head, Vec::new()))
+}
+
 impl Open {
-    fn operate(&mut self, op: &str, head: &Map<String, Value>, body: &[u8]) -> Done {
-        let malformed = |what: &str| (-3, what.to_owned(), None);
-        let text = |key: &str| {
-            let text = head.get(key).and_then(Value::as_str);
-            text.ok_or_else(|| malformed(&format!("{key} is missing")))
+    fn call(&mut self, op: &str, input: &[u8]) -> Done {
+        let Some((head, body)) = frame::decode(input) else {
+            return refuse(Code::Malformed, "the input is no frame");
         };
-        let done = |head: Value| Ok((head, vec![]));
-        let not_found = |what: &str| Err((-5, format!("there is no {what}"), None));
-        if let Some(refusal) = self.door.refused.get(op) {
-            return Err(refusal.clone());
+        match self.door.refused.get(op) {
+            Some(refusal) => Err(refusal.clone()),
+            None => self.operate(op, &Head(head), body),
         }
+    }
+
+    fn operate(&mut self, op: &str, head: &Head, body: &[u8]) -> Done {
+        let Kept { state, timers } = &mut self.door.kept;
         match op {
             "log" => {
-                let level = Level::named(text("level")?).ok_or_else(|| malformed("level"))?;
-                self.done.logs.push((level, text("text")?.to_owned()));
+                let name = head.maybe_text("level")?.unwrap_or("info");
+                let level = Level::named(name).ok_or_else(|| malformed("level"))?;
+                self.done.logs.push((level, head.text("text")?.to_owned()));
                 done(json!({}))
             }
             "now" => done(json!({"ms": self.door.now_ms})),
-            "random" => {
-                let count = head.get("bytes").and_then(Value::as_u64).unwrap_or_default();
-                let bytes = (0..count).map(|_| self.door.next_random()).collect();
-                Ok((json!({}), bytes))
-            }
+            "random" => match head.number("bytes")? {
+                bytes @ 0..=RANDOM_BYTES_MAX => Ok((json!({}), vec![0x2a; bytes as usize])),
+                _ => refuse(Code::Limit, "too many random bytes"),
+            },
             "event.next" => match self.event.take() {
                 Some(event) => {
                     let (head, body) = event.parts();
                     Ok((Value::Object(head), body))
                 }
-                None => Err((-7, "this turn's event was given".into(), None)),
+                None => refuse(Code::NotNow, "this turn's event was given"),
             },
             "event.answer" if self.done.answer.is_some() => {
-                Err((-7, "this turn's event has its answer".into(), None))
+                refuse(Code::NotNow, "this turn's event has its answer")
             }
             "event.answer" => {
-                let status = head.get("status").and_then(Value::as_u64).unwrap_or(200);
-                if !(100..=599).contains(&status) {
-                    return Err(malformed("that is not a status"));
-                }
-                let headers = head.get("headers").cloned().unwrap_or_else(|| json!([]));
-                let headers = serde_json::from_value(headers).map_err(|_| malformed("headers"))?;
-                self.done.answer =
-                    Some(Answer { status: status as u16, headers, body: body.to_vec() });
+                let status = match head.maybe_number("status")? {
+                    None => 200,
+                    Some(status @ 100..=599) => status as u16,
+                    Some(_) => return Err(malformed("status")),
+                };
+                let headers = head.headers()?;
+                self.done.answer = Some(Answer { status, headers, body: body.to_vec() });
                 done(json!({}))
             }
-            "state.get" => match self.door.kept.state.get(text("key")?) {
+            "state.get" => match state.get(head.text("key")?) {
                 Some(value) => Ok((json!({}), value.clone())),
-                None => not_found("such key"),
+                None => refuse(Code::NotFound, "there is no such key"),
             },
             "state.set" => {
-                self.door.kept.state.insert(text("key")?.to_owned(), body.to_vec());
+                state.insert(head.name("key", KEY_BYTES_MAX)?, value(body)?);
                 done(json!({}))
             }
             "state.delete" => {
-                let existed = self.door.kept.state.remove(text("key")?).is_some();
+                let existed = state.remove(head.text("key")?).is_some();
                 done(json!({"existed": existed}))
             }
             "state.list" => {
-                let prefix = text("prefix").unwrap_or_default();
-                let after = text("after").ok();
-                let limit = head.get("limit").and_then(Value::as_u64).unwrap_or(1000) as usize;
-                let keys = self.door.kept.state.keys();
-                let keys = keys.filter(|key| key.starts_with(prefix));
+                let prefix = head.maybe_text("prefix")?.unwrap_or_default();
+                let after = head.maybe_text("after")?;
+                let limit = head.maybe_number("limit")?.unwrap_or(LIST_MAX);
+                if limit > LIST_MAX {
+                    return refuse(Code::Limit, "too many keys");
+                }
+                let keys = state.keys().filter(|key| key.starts_with(prefix));
                 let keys = keys.filter(|key| after.is_none_or(|after| key.as_str() > after));
-                done(json!({"keys": keys.take(limit).collect::<Vec<_>>()}))
+                done(json!({"keys": keys.take(limit as usize).collect::<Vec<_>>()}))
             }
             "state.cas" => {
-                let now = self.door.kept.state.get(text("key")?);
-                let expected = match head.get("expect") {
+                let key = head.name("key", KEY_BYTES_MAX)?;
+                let now = state.get(&key).map(|value| hex(&sha256(value)));
+                let expected = match &head.0.get("expect") {
                     Some(Value::String(word)) if word == "absent" => None,
-                    Some(expect) => expect["sha256"].as_str(),
-                    None => return Err(malformed("expect is missing")),
+                    Some(Value::Object(expect)) => match expect.get("sha256") {
+                        Some(Value::String(hash)) if is_hash(hash) => Some(hash),
+                        _ => return Err(malformed("expect")),
+                    },
+                    _ => return Err(malformed("expect")),
                 };
-                let swapped = now.map(|value| hex(&sha256(value))).as_deref() == expected;
+                let swapped = now.as_ref() == expected;
                 if swapped {
-                    self.door.kept.state.insert(text("key")?.to_owned(), body.to_vec());
+                    state.insert(key, value(body)?);
                 }
                 done(json!({"swapped": swapped}))
             }
             "timer.set" => {
-                let number = |key: &str| head.get(key).and_then(Value::as_u64);
-                let at = match (number("at_ms"), number("after_ms")) {
+                let at = match (head.maybe_number("at_ms")?, head.maybe_number("after_ms")?) {
                     (Some(at), None) => at,
-                    (None, Some(after)) => self.door.now_ms + after,
-                    _ => return Err(malformed("give at_ms or after_ms, and not both")),
+                    (None, Some(after)) => self.door.now_ms.saturating_add(after),
+                    _ => return Err(malformed("at_ms or after_ms")),
                 };
-                self.door.kept.timers.insert(text("name")?.to_owned(), at);
+                timers.insert(head.name("name", TIMER_BYTES_MAX)?, at);
                 done(json!({}))
             }
             "timer.cancel" => {
-                let existed = self.door.kept.timers.remove(text("name")?).is_some();
+                let existed = timers.remove(head.text("name")?).is_some();
                 done(json!({"existed": existed}))
             }
             "http.fetch" => {
-                let url = text("url")?;
+                let url = head.text("url")?;
+                head.headers()?;
                 self.done.fetched.push(url.to_owned());
                 match self.door.sites.get(url) {
                     Some(Ok(Fetched { status, headers, body })) => {
-                        Ok((json!({"status": status, "headers": headers}), body.clone()))
+                        let ms = self.door.now_ms;
+                        let head = json!({"status": status, "headers": headers, "ms": ms});
+                        Ok((head, body.clone()))
                     }
-                    Some(Err(why)) => Err((-6, why.clone(), None)),
-                    None => Err((-6, format!("nobody answers at {url}"), None)),
+                    Some(Err(why)) => refuse(Code::Outside, why),
+                    None => refuse(Code::Outside, format!("nobody answers at {url}")),
                 }
             }
-            "ipfs.read" => match self.door.content.get(text("cid")?) {
-                Some(bytes) => Ok((json!({}), bytes.clone())),
-                None => not_found("such content"),
-            },
+            "ipfs.read" => {
+                let max = head.maybe_number("max_bytes")?.unwrap_or(u64::MAX);
+                match self.door.content.get(head.text("cid")?) {
+                    Some(bytes) if bytes.len() as u64 > max => {
+                        refuse(Code::Limit, format!("larger than {max} bytes"))
+                    }
+                    Some(bytes) => Ok((json!({"ms": self.door.now_ms}), bytes.clone())),
+                    None => refuse(Code::NotFound, "there is no such content"),
+                }
+            }
             "chain.publish" => {
-                self.done.published.push((text("topic")?.to_owned(), body.to_vec()));
+                let topic = head.name("topic", TOPIC_BYTES_MAX)?;
+                if body.len() > PUBLISHED_BYTES_MAX {
+                    return refuse(Code::Limit, "too large to be published");
+                }
+                self.done.published.push((topic, body.to_vec()));
                 done(json!({}))
             }
-            _ => Err((-2, format!("there is no operation {op:?}"), None)),
+            _ => refuse(Code::Unknown, format!("there is no operation {op:?}")),
         }
     }
 }
 
-impl Door {
-    /// The same bytes in each run.
-    fn next_random(&mut self) -> u8 {
-        self.random = self.random.wrapping_mul(5).wrapping_add(17);
-        self.random
+const RANDOM_BYTES_MAX: u64 = 4096;
+const KEY_BYTES_MAX: usize = 512;
+const VALUE_BYTES_MAX: usize = 1 << 20;
+const LIST_MAX: u64 = 1000;
+const TIMER_BYTES_MAX: usize = 64;
+const TOPIC_BYTES_MAX: usize = 32;
+const PUBLISHED_BYTES_MAX: usize = 4096;
+
+fn value(body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    if body.len() > VALUE_BYTES_MAX {
+        return refuse(Code::Limit, "the value is too large");
+    }
+    Ok(body.to_vec())
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn malformed(what: &str) -> Refusal {
+    Refusal::new(Code::Malformed, format!("{what} is missing or is not what it should be"))
+}
+
+/// An input, read as strictly as a node does.
+struct Head(Map<String, Value>);
+
+impl Head {
+    fn field(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, key: &str) -> Result<&str, Refusal> {
+        self.maybe_text(key)?.ok_or_else(|| malformed(key))
+    }
+
+    fn maybe_text(&self, key: &str) -> Result<Option<&str>, Refusal> {
+        let Some(value) = self.field(key) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| malformed(key))
+    }
+
+    /// A text of 1 to `max` bytes.
+    fn name(&self, key: &str, max: usize) -> Result<String, Refusal> {
+        let name = self.text(key)?;
+        if name.is_empty() || name.len() > max {
+            return Err(malformed(key));
+        }
+        Ok(name.to_owned())
+    }
+
+    fn number(&self, key: &str) -> Result<u64, Refusal> {
+        self.maybe_number(key)?.ok_or_else(|| malformed(key))
+    }
+
+    fn maybe_number(&self, key: &str) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.field(key) else { return Ok(None) };
+        value.as_u64().map(Some).ok_or_else(|| malformed(key))
+    }
+
+    fn headers(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let Some(headers) = self.field("headers") else { return Ok(Vec::new()) };
+        serde_json::from_value(headers.clone()).map_err(|_| malformed("headers"))
     }
 }
 
@@ -481,6 +585,104 @@ mod tests {
         check(&mut door, What::Start, || timer::set_after("once", 1));
         check(&mut door, What::Timer { name: "once".into() }, || Ok(()));
         assert_eq!(door.timer_ms("once"), None);
+    }
+
+    /// The vectors of `docs/spec/door.md`. What needs a node stands in the turn that is left out.
+    #[test]
+    fn it_keeps_to_the_vectors_of_the_door() {
+        let vectors = vectors();
+        let mut door = Door::new();
+        for content in list(&vectors, "contents", "outside") {
+            door.content(content["cid"].as_str().unwrap(), bytes(content, "body"));
+        }
+        for turn in list(&vectors, "turns", "") {
+            let name = turn["name"].as_str().unwrap();
+            if name.starts_with("http.fetch") {
+                continue;
+            }
+            let turned = door.turn(What::Start, |_| {
+                list(turn, "calls", "").iter().for_each(check_call);
+                Ok::<_, Error>(())
+            });
+            assert_eq!(turned.result, Ok(()), "{name}");
+            if let Some(logs) = turn["logs"].as_array() {
+                let found = turned.logs.iter().map(|(level, text)| json!([level.name(), text]));
+                assert_eq!(&found.collect::<Vec<_>>(), logs, "{name}");
+            }
+            if turn["timers"].is_object() {
+                assert_eq!(json!(door.kept.timers), turn["timers"], "{name}");
+            }
+            let effects = turn["effects"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let expected = effects
+                .iter()
+                .map(|one| (one["topic"].as_str().unwrap().to_owned(), bytes(one, "data")));
+            assert_eq!(turned.published, expected.collect::<Vec<_>>(), "{name}");
+        }
+        for case in list(&vectors, "answers", "") {
+            let turned = door.turn(What::Start, |_| {
+                let returned = super::call("event.answer", &input(case)).0;
+                assert_eq!(json!(returned.min(0)), json!(case["returns"].as_i64().unwrap_or(0)));
+                Ok::<_, Error>(())
+            });
+            let found = turned.answer.map(|answer| (json!(answer.status), json!(answer.headers)));
+            let expected = (case["status"].clone(), case["headers"].clone());
+            assert_eq!(found, case["returns"].is_null().then_some(expected), "{case}");
+        }
+    }
+
+    #[test]
+    fn frames_and_events_read_as_the_vectors_say() {
+        let vectors = vectors();
+        for case in list(&vectors, "frames", "") {
+            let frame = bytes(case, "frame");
+            let expected = case["head"].as_object().map(|head| (head.clone(), bytes(case, "body")));
+            let found = frame::decode(&frame).map(|(head, body)| (head, body.to_vec()));
+            assert_eq!(found, expected, "{case}");
+        }
+        for case in list(&vectors, "events", "") {
+            let Value::Object(head) = case["head"].clone() else { panic!("{case}") };
+            let reply = crate::Reply { head: head.clone(), body: bytes(case, "body") };
+            let event = Event::read(reply).unwrap();
+            assert!(!matches!(event.what, What::Other { .. }), "{case}");
+            assert_eq!(event.parts(), (head, bytes(case, "body")), "{case}");
+        }
+    }
+
+    fn check_call(call: &Value) {
+        let (returned, answer) = super::call(call["op"].as_str().unwrap(), &input(call));
+        assert_eq!(json!(returned.min(0)), json!(call["returns"].as_i64().unwrap_or(0)), "{call}");
+        let (mut head, body) = frame::decode(&answer).unwrap();
+        if returned < 0 {
+            assert!(head.remove("message").is_some_and(|message| message.is_string()), "{call}");
+        }
+        let expected = (call["answer"].clone(), bytes(call, "answer_body"));
+        assert_eq!((Value::Object(head), body.to_vec()), expected, "{call}");
+    }
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../../daee-runtime/vectors/door.json")).unwrap()
+    }
+
+    fn list<'a>(value: &'a Value, name: &str, within: &str) -> &'a [Value] {
+        let value = if within.is_empty() { value } else { &value[within] };
+        value[name].as_array().unwrap()
+    }
+
+    fn input(call: &Value) -> Vec<u8> {
+        match (&call["head"], bytes(call, "body")) {
+            (Value::Null, body) if body.is_empty() => body,
+            (Value::Null, body) => frame::encode(&json!({}), &body),
+            (head, body) => frame::encode(head, &body),
+        }
+    }
+
+    /// Text under `name`, or bytes under `name_hex`, or nothing.
+    fn bytes(value: &Value, name: &str) -> Vec<u8> {
+        let Some(digits) = value[format!("{name}_hex")].as_str() else {
+            return value[name].as_str().unwrap_or_default().as_bytes().to_vec();
+        };
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
     }
 
     #[test]
