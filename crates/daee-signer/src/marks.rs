@@ -42,7 +42,7 @@ pub(crate) struct Marks {
     len: u64,
     /// A write failed in a way that leaves unknown what the disk holds.
     broken: bool,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Marks {
@@ -107,12 +107,22 @@ impl Marks {
 }
 
 /// A second signer on the same marks would sign every place a second time.
-fn lock(path: &Path) -> Result<File, SignError> {
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started has a copy of the descriptor until
+        // its program begins, and the lock with it.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock, SignError> {
     // Not the file itself, which a rewrite replaces.
     let beside = suffixed(path, ".lock");
     let file = private(false).open(&beside).map_err(|error| unavailable(&beside, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(unavailable(
             path,
             &"another process signs with it: stop the other node, or give this one a directory of its own",

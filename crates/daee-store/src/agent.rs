@@ -11,7 +11,7 @@ use crate::{
     LogReader, StoreError,
     base::Base,
     error::at,
-    files,
+    files::{self, Lock},
     index::{self, Index, Segment},
     record::{self, Place, Record, Stream},
 };
@@ -77,7 +77,7 @@ pub struct AgentStore {
     broken: bool,
     index: Arc<Mutex<Index>>,
     buffer: Vec<u8>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl AgentStore {
@@ -254,7 +254,7 @@ impl AgentStore {
         file: Arc<File>,
         index: Index,
         last: Place,
-        lock: File,
+        lock: Lock,
     ) -> (Self, LogReader) {
         let len = index.turns.len;
         let index = Arc::new(Mutex::new(index));

@@ -84,13 +84,25 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
 }
 
-/// Makes this process the only writer of a directory, until the file is dropped.
-pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+/// The right to write below a directory.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started has a copy of the descriptor until
+        // its program begins, and the lock with it.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes this process the only writer of a directory.
+pub(crate) fn lock(dir: &Path) -> Result<Lock, StoreError> {
     let path = dir.join("lock");
     let options = OpenOptions::new().append(true).create(true).open(&path);
     let file = options.map_err(at(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Busy { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(at(&path)(error)),
     }

@@ -71,7 +71,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// What is left to read from the last place that `before` holds for: paths and byte ranges.
-    pub fn from_last(&self, before: impl Fn(&Place) -> bool) -> Vec<(Segment, u64)> {
+    pub fn since_last(&self, before: impl Fn(&Place) -> bool) -> Vec<(Segment, u64)> {
         let all = || self.history.iter().chain([&self.turns]);
         let marks = all().enumerate().flat_map(|(n, s)| s.marks.iter().map(move |mark| (n, mark)));
         let last = marks.filter(|(_, mark)| before(&mark.place)).last();

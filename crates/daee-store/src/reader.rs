@@ -131,7 +131,7 @@ impl LogReader {
     ) -> Result<(), StoreError> {
         let (key, parts) = {
             let index = lock(&self.0);
-            (index.key, index.from_last(before))
+            (index.key, index.since_last(before))
         };
         let mut seen = 0;
         for (segment, start) in parts {

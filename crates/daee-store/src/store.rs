@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +11,7 @@ use crate::{
     StoreError,
     checkpoints::{self, Checkpoints},
     error::at,
-    files,
+    files::{self, Lock},
 };
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -46,7 +46,7 @@ struct Inner {
     dir: PathBuf,
     index: Index,
     checkpoints: Checkpoints,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Store {
@@ -259,13 +259,20 @@ impl Index {
         if let Some(database) = &*held {
             return Ok(database.clone());
         }
-        let created = !self.path.exists();
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);
-        let database = database.map_err(|error| self.error(error.into()))?;
-        self.prepare(&database).map_err(|error| self.error(error))??;
-        if created {
+        let opened = |path: &Path| {
+            let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+            database.map_err(|error| self.error(error.into()))
+        };
+        if !self.path.exists() {
+            // One that a crash left half made would never open again.
+            let fresh = self.path.with_extension(&files::FRESH[1..]);
+            files::remove(&fresh)?;
+            self.prepare(&opened(&fresh)?).map_err(|error| self.error(error))??;
+            fs::rename(&fresh, &self.path).map_err(at(&self.path))?;
             files::sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
         }
+        let database = opened(&self.path)?;
+        self.prepare(&database).map_err(|error| self.error(error))??;
         Ok(held.insert(Arc::new(database)).clone())
     }
 
@@ -301,9 +308,12 @@ impl Index {
     fn error(&self, error: redb::Error) -> StoreError {
         match error {
             redb::Error::Io(error) => at(&self.path)(error),
-            redb::Error::DatabaseAlreadyOpen => {
-                StoreError::Busy { dir: self.path.parent().unwrap_or(&self.path).to_owned() }
-            }
+            // No other process has it, for this one holds the lock.
+            redb::Error::DatabaseAlreadyOpen => StoreError::Io {
+                path: self.path.clone(),
+                why: "the disk failed, and somebody still reads what was there: try again"
+                    .to_owned(),
+            },
             redb::Error::Corrupted(why) => StoreError::corrupt(&self.path, why),
             other => StoreError::Io { path: self.path.clone(), why: other.to_string() },
         }

@@ -1,0 +1,10 @@
+//! What was acknowledged survives, on a real disk.
+
+mod full;
+mod kill;
+mod lease;
+mod power;
+mod process;
+mod store;
+mod turns;
+mod work;
