@@ -20,3 +20,7 @@ pub(crate) mod outbox {
     super::sol!(DaeeOutbox, "contracts/artifacts/DaeeOutbox.json");
     pub(crate) const ARTIFACT: &str = include_str!("../contracts/artifacts/DaeeOutbox.json");
 }
+pub(crate) mod price_reader {
+    super::sol!(PriceReader, "contracts/artifacts/PriceReader.json");
+    pub(crate) const ARTIFACT: &str = include_str!("../contracts/artifacts/PriceReader.json");
+}

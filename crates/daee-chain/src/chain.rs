@@ -254,7 +254,7 @@ impl Chain {
         Ok(events)
     }
 
-    async fn call<C: SolCall>(
+    pub(crate) async fn call<C: SolCall>(
         &self,
         to: Address,
         call: &C,

@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod follower;
 mod network;
+mod price_reader;
 mod queue;
 mod revert;
 mod rpc;
@@ -19,6 +20,7 @@ pub use error::ChainError;
 pub use events::{ChainEvent, EventKind};
 pub use follower::{Cursor, Follower, Step};
 pub use network::{NetworkParams, deploy_contracts};
+pub use price_reader::PriceReader;
 pub use words::{
     Contracts, Deployment, Head, Lease, Mined, NodeRecord, Phase, Published, Registration, Terms,
     Version,

@@ -96,13 +96,9 @@ pub async fn deploy_contracts(
     deployer: Arc<dyn Sign>,
     params: &NetworkParams,
 ) -> Result<Contracts, ChainError> {
-    let work = Deployer {
-        rpc: Rpc::connect(&[rpc.to_owned()]).await?,
-        pauser: convert::to_address(params.pauser.unwrap_or(deployer.address())),
-        key: deployer,
-        queue: Queue::default(),
-    };
-    let me = convert::to_address(work.key.address());
+    let pauser = convert::to_address(params.pauser.unwrap_or(deployer.address()));
+    let me = convert::to_address(deployer.address());
+    let work = Deployer::new(rpc, deployer).await?;
 
     let mut first_block = None;
     let token = match params.token {
@@ -116,7 +112,7 @@ pub async fn deploy_contracts(
     };
     let with = NodeRegistry::constructorCall {
         token_: token,
-        pauser_: work.pauser,
+        pauser_: pauser,
         minStake_: params.stake_min.0,
         unbondTime_: params.unbond_seconds,
         tail_: params.tail_seconds,
@@ -128,7 +124,7 @@ pub async fn deploy_contracts(
         token_: token,
         registry_: registry,
         p: DaeeManager::Params {
-            pauser: work.pauser,
+            pauser,
             minBond: params.bond_min.0,
             feePerByte: params.fee_per_byte.0,
             minRunway: params.runway_seconds,
@@ -151,16 +147,20 @@ pub async fn deploy_contracts(
     })
 }
 
-struct Deployer {
+pub(crate) struct Deployer {
     rpc: Rpc,
     key: Arc<dyn Sign>,
     queue: Queue,
-    pauser: alloy::primitives::Address,
 }
 
 impl Deployer {
+    pub(crate) async fn new(rpc: &str, key: Arc<dyn Sign>) -> Result<Self, ChainError> {
+        let rpc = Rpc::connect(&[rpc.to_owned()]).await?;
+        Ok(Self { rpc, key, queue: Queue::default() })
+    }
+
     /// The contract's address, and the block it is in.
-    async fn create(
+    pub(crate) async fn create(
         &self,
         what: &'static str,
         artifact: &str,

@@ -37,6 +37,7 @@ static ERRORS: LazyLock<HashMap<[u8; 4], json_abi::Error>> = LazyLock::new(|| {
         abi::registry::ARTIFACT,
         abi::outbox::ARTIFACT,
         abi::token::ARTIFACT,
+        abi::price_reader::ARTIFACT,
     ];
     let mut errors = HashMap::new();
     for artifact in artifacts {
@@ -115,6 +116,18 @@ fn sentence(name: &str, a: &Args<'_>) -> String {
             a.number("free"),
             a.text("resource"),
             a.number("wanted")
+        ),
+
+        // Reading what agents publish.
+        "NeverPublished" => "the agent has published nothing under this topic yet".into(),
+        "TooOld" => format!(
+            "the last value is {} s old, and the reader takes none older than {} s",
+            a.number("age"),
+            a.number("ageMax")
+        ),
+        "NotAWord" => format!(
+            "the last value has {} bytes, and the reader reads words of 32",
+            a.number("size")
         ),
 
         // Proof of time.

@@ -4,7 +4,7 @@ mod kit;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use daee_chain::{EventKind, Phase};
+use daee_chain::{EventKind, Phase, PriceReader};
 use daee_types::{TokenAmount, sha256};
 
 use kit::{Network, until};
@@ -55,6 +55,8 @@ async fn the_flow(network: &Network) {
     assert_eq!(sha256(&wasm), *artifact_hash.as_bytes());
     let served = raw_block(network, &winner.api, &wasm).await;
     assert_eq!(served, wasm, "the node serves what it runs");
+    let disk = network.dir().join(&winner.name);
+    assert!(holds(&disk, &wasm), "the artifact lies whole on the winner's disk");
 
     // It runs: answers, and what it publishes is on chain.
     let (status, price) = network.get(&endpoint, "/price").await;
@@ -66,6 +68,13 @@ async fn the_flow(network: &Network) {
     .await;
     let cents = u128::from_be_bytes(published.data[16..].try_into().expect("one word")) / 1_000_000;
     assert!((312_741..313_241).contains(&cents), "published {cents} cents");
+    // Another contract reads the same word.
+    let (rpc, outbox) = (&network.ready.rpc, network.ready.contracts.outbox);
+    let wallet = network.key("deployer");
+    let reader = PriceReader::deploy(rpc, wallet, outbox, id, topic, 600).await;
+    let read = reader.expect("it is deployed").price(&network.chain).await;
+    let read = u128::from_be_bytes(read.expect("a fresh price")[16..].try_into().expect("a word"));
+    assert!((312_741..313_241).contains(&(read / 1_000_000)), "another contract reads {read}");
 
     // Pay follows proven time, to the wei.
     until("pay", SOON, async || {
@@ -161,6 +170,15 @@ async fn raw_block(network: &Network, api: &str, bytes: &[u8]) -> Vec<u8> {
     let answer = network.market.node(api).call(api, &call).await.expect("the gateway answers");
     assert_eq!(answer.status.as_u16(), 200);
     answer.body.to_vec()
+}
+
+/// Whether a file below a folder is exactly these bytes.
+fn holds(folder: &std::path::Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        let same = || std::fs::read(&path).is_ok_and(|found| found == bytes);
+        if path.is_dir() { holds(&path, bytes) } else { same() }
+    })
 }
 
 fn word(text: &[u8]) -> [u8; 32] {

@@ -26,7 +26,9 @@ use crate::{
 
 /// What each of the three nodes asks for, in TALOS an hour for a vCPU and for a GiB, and how long it lets the
 /// dearer ones bid first: only a lower bid is taken after a first one.
-const NODES: [(u64, u64, u64); 3] = [(160, 40, 1_800), (180, 45, 900), (200, 50, 0)];
+const NODES: [(u64, u64, u64); 3] = [(160, 40, 1_800 * SLOW), (180, 45, 900 * SLOW), (200, 50, 0)];
+/// Nodes compile the module before they bid, and a compiler that is not optimised itself takes its time.
+const SLOW: u64 = if cfg!(debug_assertions) { 2 } else { 1 };
 const CAPACITY: Resources = Resources { cpu: MilliCpu(4_000), memory: ByteSize::gib(8), gpu: 0 };
 /// As in TIP-0042's example.
 const STAKE: TokenAmount = TokenAmount::talos(10_000);
@@ -391,7 +393,7 @@ pub struct Deployed {
 
 /// Short, so that a person sees what happens, and longer than a loaded machine needs.
 fn windows() -> Windows {
-    Windows { bid: 6, start: 60, interval: 10, grace: 10, open: 20 }
+    Windows { bid: 6 * SLOW as u32, start: 60, interval: 10, grace: 10, open: 20 }
 }
 
 /// What the oracle's manifest asks for.

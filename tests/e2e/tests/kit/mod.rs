@@ -8,7 +8,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use daee_types::{Address, DeploymentId, Rate};
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// What `daee-node dev --json` says.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +45,9 @@ pub struct NodeReady {
     pub key: PathBuf,
 }
 
+/// One network at a time: three nodes that compile at once are what two cores can bear.
+static ALONE: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
+
 /// A running network; it ends with the value.
 pub struct Network {
     dev: Child,
@@ -54,6 +58,7 @@ pub struct Network {
     pub ready: Ready,
     pub chain: Chain,
     pub market: Market,
+    _alone: OwnedMutexGuard<()>,
 }
 
 impl Network {
@@ -86,6 +91,7 @@ impl Network {
     }
 
     async fn on(anvil: Option<(Child, String)>, arguments: &[&str]) -> Self {
+        let alone = ALONE.clone().lock_owned().await;
         let dir = tempfile::tempdir().expect("a folder");
         let port = free_ports(5);
         let mut dev = command(&program("daee-node"));
@@ -125,6 +131,7 @@ impl Network {
             chain: chain.expect("the chain answers"),
             ready,
             market,
+            _alone: alone,
         }
     }
 
