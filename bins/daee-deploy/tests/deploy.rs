@@ -242,7 +242,7 @@ async fn what_is_paid_for_and_does_not_run_is_said_with_the_way_out() {
     let node = content_node().await;
     let here = Here::on(&chain, vec![format!("http://{}", node.address())]).await;
     here.json(&["pack", "agent"], 0).await;
-    let up = ["up", "agent", "--max-rate", "0.5", "--wait", "2", "--dir", "."];
+    let up = ["up", "agent", "--max-rate", "0.5", "--wait", "5", "--dir", "."];
     let failed = here.json(&up, 1).await;
     assert_eq!(failed["error"]["code"], "DAEE-U050");
     assert_eq!(failed["deployment"], 1);
