@@ -65,8 +65,8 @@ contract DaeeManager is IDaeeManager, Pausable {
     mapping(bytes32 epoch => bool) public equivocated;
     mapping(bytes32 commitment => uint256) public evidenceBlock;
 
-    mapping(uint256 id => Deployment) private _deployments;
-    mapping(address node => Coverage) private _coverage;
+    mapping(uint256 id => Deployment) internal _deployments;
+    mapping(address node => Coverage) internal _coverage;
     mapping(bytes32 epoch => Tenure) private _tenures;
 
     constructor(ERC20Burnable token_, INodeRegistry registry_, Params memory p) {
