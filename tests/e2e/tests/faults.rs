@@ -5,19 +5,21 @@ mod kit;
 mod site;
 
 use std::{
-    path::Path,
+    io::Write as _,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use daee_chain::{EventKind, Phase};
+use daee_client::{Deployer, Market, NetworkFile, Offer, Windows};
 use daee_testkit::{BadGateway, Badness, Program, closed_port, folder, is_alive};
-use daee_types::{DeploymentId, TokenAmount};
+use daee_types::{ByteSize, DeploymentId, MilliCpu, Resources, TokenAmount};
 use serde_json::{Value, json};
 
-use kit::until;
+use kit::{Network, until};
 use site::{
-    Agent, Evil, SOON, Site, ask, offer, processes_of,
+    Agent, Evil, SOON, Site, ask, descendants, offer, processes_of,
     proxy::{Fate, Proxy},
     reason, run, running,
 };
@@ -179,4 +181,260 @@ async fn a_port_in_use_is_named_with_its_fix_and_leaves_no_process() {
     }
     assert!(node.process.runs() && is_alive(node.process.id()), "who was there first goes on");
     assert_eq!(processes_of(&site.path("node-2.json")), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_the_turns_it_cannot_keep_and_nothing_else() {
+    let site = Site::start().await;
+    let Some(disk) = SmallDisk::mount(&site.path("node-1")) else {
+        println!("skipped: only root can mount a small disk");
+        return;
+    };
+    // Room for one agent, so that the next lands elsewhere.
+    let one = Resources { cpu: MilliCpu(100), memory: ByteSize::mib(16), gpu: 0 };
+    let mut node = site.node(1, json!({ "capacity": one })).await;
+    let market = site.market().await;
+    let deployer = market.deployer(site.chain.key(0));
+    let (here, endpoint) = deploy(&deployer, "acme.here").await;
+    let other = site.node(2, json!({})).await;
+    let (there, other_endpoint) = deploy(&deployer, "acme.there").await;
+    assert_eq!(market.deployment(here).await.unwrap().lease.node, node.account);
+    assert_eq!(market.deployment(there).await.unwrap().lease.node, other.account);
+    let (status, kept) = ask(&market, &endpoint, Evil::None).await;
+    assert_eq!(status, 200, "{kept}");
+    let lease = market.deployment(here).await.unwrap().lease;
+
+    disk.fill();
+    // A record may still fit into what the file system gave before.
+    let (mut kept, why) = (kept, std::cell::Cell::new(Value::Null));
+    let last = std::cell::Cell::new(Value::Null);
+    until("a turn that is not kept", SOON, async || {
+        match ask(&market, &endpoint, Evil::None).await {
+            (200, count) => last.set(count),
+            (503, error) if error["code"] == "DAEE-N016" => {
+                why.set(error);
+                return Some(());
+            }
+            // It is being started again, on the disk that is still full.
+            (503, error) if error["code"] == "DAEE-N011" => {}
+            (status, error) => panic!("{status} {error}\n{}", node.process.stderr()),
+        }
+        None
+    })
+    .await;
+    if let count @ Value::Number(_) = last.take() {
+        kept = count;
+    }
+    let why = why.take();
+    assert_eq!(why["fault"], "node");
+    let message = why["message"].as_str().unwrap_or_default();
+    let dir = node.dir.display().to_string();
+    assert!(message.contains("the disk is full below") && message.contains(&dir), "{message}");
+    assert!(message.contains("free some space"), "{message}");
+    for _ in 0..3 {
+        assert_eq!(ask(&market, &other_endpoint, Evil::None).await.0, 200, "the other goes on");
+    }
+    assert!(market.node(&node.api).info().await.is_ok(), "the node goes on");
+    assert!(node.process.runs());
+
+    disk.free();
+    let again = until("the agent again", SOON, async || {
+        let (status, count) = ask(&market, &endpoint, Evil::None).await;
+        (status == 200).then_some(count)
+    })
+    .await;
+    assert!(again.as_u64() > kept.as_u64(), "{kept} were acknowledged, and now it says {again}");
+    until("its next checkpoint on chain", SOON, async || {
+        let now = market.deployment(here).await.ok()?.lease;
+        assert_eq!((now.node, now.epoch), (lease.node, lease.epoch), "the lease goes on");
+        (now.seq > lease.seq).then_some(())
+    })
+    .await;
+    node.process.terminate();
+    assert_eq!(node.process.wait(SOON).and_then(|status| status.code()), Some(0));
+}
+
+/// An agent of this name, running: its deployment and endpoint.
+async fn deploy(deployer: &Deployer, name: &str) -> (DeploymentId, String) {
+    let market = deployer.market();
+    let agent = Agent::new(name, "");
+    let nodes = market.gateways().await.expect("the registry answers");
+    market.publish(&agent.package, &nodes).await.expect("a node takes it");
+    // Longer than any fault here lasts.
+    let windows = Windows { interval: 30, grace: 60, ..offer().windows };
+    let offer = Offer { windows, ..offer() };
+    let id = deployer.deploy(&agent.package, &offer).await.expect("it is deployed").id;
+    (id, running(market, id).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_on() {
+    let network = Network::start(&[]).await;
+    let market = &network.market;
+    let oracle = network.ready.endpoint.clone().expect("dev prints the endpoint");
+    let deployer = network.deployer();
+    let holder = network.deployment(network.oracle()).await.lease.node;
+    let holder = network.node(holder).clone();
+
+    let answers = std::cell::Cell::new(0);
+    let asked = async {
+        loop {
+            let (status, body) = network.get(&oracle, "/price").await;
+            assert_eq!(status, 200, "the oracle answers on: {body}");
+            answers.set(answers.get() + 1);
+        }
+    };
+    let hostile = async {
+        let (id, endpoint) = deploy(&deployer, "acme.hostile").await;
+        assert_eq!(network.deployment(id).await.lease.node, holder.account, "the same node");
+        let (status, count) = ask(market, &endpoint, Evil::None).await;
+        assert_eq!(status, 200, "{count}");
+        for (evil, named) in [
+            (Evil::Loop, "fuel"),
+            (Evil::Trap, "unreachable"),
+            (Evil::Recursion, "stack"),
+            (Evil::MemoryBomb, "memory"),
+        ] {
+            let (status, error) = ask(market, &endpoint, evil).await;
+            assert_eq!(status, 500, "{evil:?}: {error}");
+            assert_eq!(
+                (&error["code"], &error["fault"]),
+                (&json!("DAEE-N014"), &json!("developer"))
+            );
+            let message = error["message"].as_str().unwrap_or_default();
+            assert!(message.contains("the turn was undone"), "{evil:?}: {message}");
+            assert!(message.contains(named), "{evil:?}: {message}");
+        }
+        // A fifth failure in a row, and it rests: what it does costs its tenant, not the node.
+        ask(market, &endpoint, Evil::Trap).await;
+        let (status, error) = ask(market, &endpoint, Evil::None).await;
+        if status != 200 {
+            assert_eq!((status, &error["code"]), (503, &json!("DAEE-N013")), "{error}");
+            assert_eq!(error["fault"], "developer");
+        }
+        let after = until("it is asked again", SOON, async || {
+            let (status, count) = ask(market, &endpoint, Evil::None).await;
+            (status == 200).then_some(count)
+        })
+        .await;
+        assert!(after.as_u64() > count.as_u64(), "good turns are all that is left of it");
+        let status = market.node(&holder.api).status(id).await.expect("its node knows it");
+        assert_eq!(status.phase, daee_lifecycle::Phase::Running);
+    };
+    tokio::select! {
+        () = asked => {}
+        () = hostile => {}
+    }
+    assert!(answers.get() > 10, "the oracle was asked {} times", answers.get());
+    assert!(is_alive(holder.pid), "the node goes on");
+    let now = network.deployment(network.oracle()).await;
+    assert_eq!(now.lease.node, holder.account, "and so does the oracle's lease");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_ends_whole_and_goes_on_from_its_folder() {
+    let dir = folder();
+    let port = kit::free_ports(5).to_string();
+    let program = Program::ours("daee-node").args(["dev", "--json", "--port", &port, "--dir"]);
+    let program = program.args([dir.path()]);
+    let mut dev = program.start();
+    let first = dev.ready(2 * SOON);
+    let market = Market::connect(NetworkFile::load(&dir.path().join("network.json")).unwrap());
+    let market = market.await.expect("the chain answers");
+    let id = DeploymentId(first["deployment"].as_u64().expect("the oracle is deployed"));
+    let endpoint = first["endpoint"].as_str().expect("it has an endpoint").to_owned();
+    let prices = async || {
+        let call = daee_client::Call::get("/history");
+        let answer = market.node(&endpoint).call(&endpoint, &call).await.ok()?;
+        let history: Value = serde_json::from_slice(&answer.body).ok()?;
+        history["prices"].as_array().cloned().filter(|prices| !prices.is_empty())
+    };
+    until("a first checkpoint on chain", SOON, async || {
+        (market.deployment(id).await.ok()?.lease.seq > 0).then_some(())
+    })
+    .await;
+    let before = until("a price", SOON, prices).await;
+    let nodes: Vec<u32> = pids(&first);
+    let all = descendants(dev.id());
+    assert!(nodes.iter().all(|node| all.contains(node)), "{nodes:?} are of {all:?}");
+    assert!(all.len() > nodes.len(), "and the oracle's cell");
+
+    // Ctrl-C.
+    dev.interrupt();
+    assert_eq!(dev.wait(SOON).and_then(|status| status.code()), Some(0), "{}", dev.stderr());
+    until("every process has ended", SOON, async || {
+        (!all.iter().any(|pid| is_alive(*pid))).then_some(())
+    })
+    .await;
+    assert_eq!(processes_of(dir.path()), [0; 0]);
+
+    // The next start goes on: the chain, the deployment, its state.
+    let mut dev = program.start();
+    let second = dev.ready(2 * SOON);
+    for same in ["deployment", "agent_id", "endpoint", "manager", "rpc"] {
+        assert_eq!(first[same], second[same], "{same}");
+    }
+    let after = until("the prices of before", SOON, prices).await;
+    assert_eq!(after[0], before[0], "the state goes on");
+    assert_eq!(market.chain().deployment_count().await.unwrap(), 1);
+
+    // A power cut for the one process that everybody waits for.
+    let all = descendants(dev.id());
+    assert!(all.len() > 3, "{all:?}");
+    dev.kill();
+    until("every process has ended", SOON, async || {
+        (!all.iter().any(|pid| is_alive(*pid))).then_some(())
+    })
+    .await;
+    let mut dev = program.start();
+    let third = dev.ready(2 * SOON);
+    assert_eq!(first["deployment"], third["deployment"]);
+    let after = until("the prices of before", SOON, prices).await;
+    assert_eq!(after[0], before[0], "the state goes on");
+    dev.interrupt();
+    assert_eq!(dev.wait(SOON).and_then(|status| status.code()), Some(0), "{}", dev.stderr());
+    assert_eq!(processes_of(dir.path()), [0; 0]);
+}
+
+fn pids(ready: &Value) -> Vec<u32> {
+    let nodes = ready["nodes"].as_array().expect("it lists its nodes").iter();
+    let pids = nodes.map(|node| node["pid"].as_u64().expect("each has a process"));
+    pids.map(|pid| u32::try_from(pid).expect("process ids are small")).collect()
+}
+
+/// A disk with room for one node and little else, in memory. Only root can mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("the folder is there");
+        let mount = Program::new("/bin/sh")
+            .args(["-c", "mount -t tmpfs -o size=32m,mode=0700 none \"$0\""])
+            .args([at]);
+        (mount.run(SOON).code == Some(0)).then(|| Self(at.to_owned()))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    fn fill(&self) {
+        let mut ballast = std::fs::File::create(self.ballast()).expect("there is room for a name");
+        // Down to the last byte, in smaller and smaller pieces.
+        for size in [1 << 20, 4 << 10, 1] {
+            while ballast.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.ballast()).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a node that still runs keeps what it has open.
+        let unmount = Program::new("/bin/sh").args(["-c", "umount -l \"$0\""]).args([&self.0]);
+        unmount.run(SOON);
+    }
 }
