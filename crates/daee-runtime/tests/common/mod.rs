@@ -246,11 +246,6 @@ pub fn run_oracles(isolation: Isolation) {
         assert_eq!(answer.status, 200);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         assert!(body["price"].as_str().unwrap().starts_with("2002.5"), "{file}: {body}");
-        println!(
-            "{file}: {} fuel, {:?} of memory",
-            turned.fuel,
-            agent.state().machine().map(|m| m.page_count())
-        );
     }
 }
 
