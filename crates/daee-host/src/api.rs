@@ -593,11 +593,10 @@ impl Lifecycle for Api {
             Some((_, Err(reason))) => {
                 UpdateAnswer { switched: false, version: old, reason: Some(reason) }
             }
-            None => UpdateAnswer {
-                switched: false,
-                version: old,
-                reason: Some("the node has not tried it yet: ask again".to_owned()),
-            },
+            None => {
+                let why = format!("version {wanted} was not tried yet: ask again");
+                return Err(LifecycleError::Outside(why));
+            }
         })
     }
 }

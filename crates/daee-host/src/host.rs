@@ -170,8 +170,14 @@ impl Shared {
         blocking(move || store.put_checkpoint(id, &root, &bytes))
             .await?
             .map_err(|error| error.to_string())?;
+        let wanted = self.settings.checkpoint_copies;
+        if self.peers.others().len() < wanted {
+            // Nodes may have joined since the registry was read; "nobody else is there" must be true.
+            let read = self.peers.refresh(&self.chain).await;
+            read.map_err(|error| format!("the registry cannot be read: {error}"))?;
+        }
         let others = self.peers.others().len();
-        let copies = self.settings.checkpoint_copies.min(others);
+        let copies = wanted.min(others);
         if copies > 0 && self.peers.give(id, &root, sealed.checkpoint, copies).await == 0 {
             return Err(format!("none of {others} other nodes keeps the checkpoint"));
         }

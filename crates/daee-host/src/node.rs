@@ -248,6 +248,7 @@ pub enum CallOutcome {
 
 /// A transaction to send.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::large_enum_variant, reason = "calls are few, and gone when they are sent")]
 pub enum Call {
     /// Offer to run it.
     Bid {

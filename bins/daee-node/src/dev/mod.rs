@@ -152,13 +152,17 @@ impl Network {
         let mapped = format!("{}={}", source::HOST, source.address());
 
         progress.say("nodes");
+        // All are registered before one starts, so that each knows the others from its first moment.
+        for (number, (owner, operator)) in (1..).zip(&keys) {
+            let api = format!("http://{}", port(number)?);
+            register(&chain, &bank, owner.clone(), operator, &api).await?;
+        }
         let mut shown = Vec::new();
-        for (number, ((owner, operator), listed)) in (1..).zip(keys.into_iter().zip(NODES)) {
+        for (number, ((_, operator), listed)) in (1..).zip(keys.into_iter().zip(NODES)) {
             let (cpu, memory, bid_wait_millis) = listed;
             let name = format!("node-{number}");
             let listen = port(number)?;
             let api = format!("http://{listen}");
-            register(&chain, &bank, owner, &operator, &api).await?;
             let price = Price { cpu: per_hour(cpu), memory_gib: per_hour(memory) };
             let settings = HostSettings {
                 dir: layout.folder(&name)?,
