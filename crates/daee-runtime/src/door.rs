@@ -233,7 +233,11 @@ impl<'a> Door<'a> {
                 let existed = self.draft.cancel_timer(head.text("name")?);
                 Ok((json!({"existed": existed}), vec![]))
             }
-            "http.fetch" => self.http_fetch(call, input, &head, body),
+            "http.fetch" => {
+                let fetched = self.http_fetch(call, input, &head, body);
+                self.log_fetch(&head, &fetched);
+                fetched
+            }
             "ipfs.read" => self.ipfs_read(call, input, &head),
             "chain.publish" => self.chain_publish(call, &head, body),
             _ => Err(Refusal::Unknown(format!("there is no operation {op:?}"))),
@@ -252,7 +256,11 @@ impl<'a> Door<'a> {
             "error" => Level::Error,
             other => return Err(Refusal::Malformed(format!("there is no level {other:?}"))),
         };
-        let text = head.text("text")?;
+        self.bounded_line(level, head.text("text")?).map(done)
+    }
+
+    /// Adds a line within what one turn may log.
+    fn bounded_line(&mut self, level: Level, text: &str) -> Result<(), Refusal> {
         let max = self.limits.log_turn_max;
         // A line costs more than its text, so that empty ones do not come for free.
         let bytes = self.log_bytes.saturating_add(text.len() as u64 + 64);
@@ -265,7 +273,7 @@ impl<'a> Door<'a> {
         }
         self.log_bytes = bytes;
         self.line(level, text);
-        Ok(done(()))
+        Ok(())
     }
 
     fn random(&mut self, head: &Head) -> Done {
@@ -364,6 +372,29 @@ impl<'a> Door<'a> {
         let answer =
             self.outside("http.fetch", key, input, |outside| outside.fetch(permit, request, key))?;
         Ok((json!({"status": answer.status, "headers": answer.headers}), answer.body))
+    }
+
+    /// What was decided about a way out, for the tenant to read (DESIGN 7). It says nothing that the answer's
+    /// frame does not hold, so that a replay writes the same line.
+    fn log_fetch(&mut self, head: &Head, fetched: &Done) {
+        const SHOWN_CHARS: usize = 200;
+        let url: String = head.text("url").unwrap_or_default().chars().take(SHOWN_CHARS).collect();
+        let (level, text) = match fetched {
+            Ok((head, body)) => {
+                let size = body.len();
+                (Level::Debug, format!("http.fetch {url}: {}, {size} bytes", head["status"]))
+            }
+            Err(refusal) => {
+                let needs = match refusal {
+                    Refusal::Denied { needs: Some(needs), .. } => format!("; it needs {needs:?}"),
+                    _ => String::new(),
+                };
+                let (_, name, message) = refusal.parts();
+                (Level::Warn, format!("http.fetch {url}: {name}: {message}{needs}"))
+            }
+        };
+        // A turn that has logged all it may has said so.
+        let _ = self.bounded_line(level, &text);
     }
 
     fn ipfs_read(&mut self, call: u32, input: &[u8], head: &Head) -> Done {
