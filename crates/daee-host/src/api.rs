@@ -68,10 +68,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
             "/v1/checkpoints/{id}/{root}",
             put(take_checkpoint).get(give_checkpoint).layer(DefaultBodyLimit::max(checkpoint_max)),
         )
-        .route(
-            "/v1/content",
-            post(take_content).layer(DefaultBodyLimit::max(package::PACKAGE_BYTES_MAX)),
-        )
+        .route("/v1/content", post(take_content))
         .with_state(api)
         .merge(gateway_routes(Arc::new(shared.content.blocks().clone())))
         .layer(middleware::from_fn_with_state(shared, by_host))
@@ -225,8 +222,14 @@ async fn give_checkpoint(
     }
 }
 
-async fn take_content(State(api): State<Api>, body: Bytes) -> Response {
-    answered(api.take_content(body).await)
+async fn take_content(State(api): State<Api>, request: Request) -> Response {
+    match to_bytes(request.into_body(), package::PACKAGE_BYTES_MAX).await {
+        Ok(body) => answered(api.take_content(body).await),
+        Err(_) => {
+            let max = package::PACKAGE_BYTES_MAX;
+            error_answer(413, &LifecycleError::Malformed(format!("a package has at most {max} B")))
+        }
+    }
 }
 
 fn answered<T: serde::Serialize>(result: Result<T, LifecycleError>) -> Response {

@@ -14,7 +14,7 @@ use daee_http::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     is_hop_header,
 };
-use daee_lifecycle::{Caller, REQUEST_HEADER, SESSION_HEADER, endpoint_label};
+use daee_lifecycle::{Caller, LifecycleError, REQUEST_HEADER, SESSION_HEADER, endpoint_label};
 use daee_runtime::{Answer, Outcome};
 use daee_types::{ByteSize, DeploymentId};
 
@@ -83,10 +83,12 @@ async fn here(
     let max = usize::try_from(BODY_MAX.0).unwrap_or(usize::MAX);
     let body = to_bytes(body, max).await.map_err(|_| EndpointError::TooLarge)?;
     if face.is_private() {
-        let owner = shared.deployment(id).await.ok().map(|deployment| deployment.owner);
-        match (api::caller(shared, &parts, &body), owner) {
-            (Ok(Caller::Wallet(wallet)), Some(owner)) if wallet == owner => {}
-            _ => return Err(EndpointError::Private),
+        let Caller::Wallet(wallet) = api::caller(shared, &parts, &body)? else {
+            return Err(LifecycleError::SignIn.into());
+        };
+        let deployment = shared.deployment(id).await.map_err(LifecycleError::Outside)?;
+        if deployment.owner != wallet {
+            return Err(LifecycleError::NotOwner { wallet, deployment: id }.into());
         }
     }
     let request = agents::Request {

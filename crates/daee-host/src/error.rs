@@ -1,5 +1,6 @@
 use daee_chain::ChainError;
 use daee_http::BindError;
+use daee_lifecycle::{LifecycleError, SessionError};
 use daee_types::{Address, Coded, Fault};
 
 /// Why a node does not start.
@@ -83,8 +84,11 @@ pub(crate) enum EndpointError {
     NotKept(String),
     #[error("the body is larger than 4 MiB")]
     TooLarge,
-    #[error("this endpoint is private: sign in with the wallet that deployed the agent")]
-    Private,
+    /// A private endpoint: who asks is to sign as for the API.
+    #[error(transparent)]
+    SignIn(#[from] LifecycleError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
 impl EndpointError {
@@ -92,7 +96,8 @@ impl EndpointError {
         match self {
             Self::NoSuchAgent(_) => 404,
             Self::TooLarge => 413,
-            Self::Private => 401,
+            Self::SignIn(error) => error.http_status(),
+            Self::Session(error) => error.http_status(),
             Self::Failed(_) => 500,
             Self::Killed(_) => 502,
             Self::NotRunning(_) | Self::Busy | Self::Resting(_) | Self::NotKept(_) => 503,
@@ -111,12 +116,15 @@ impl Coded for EndpointError {
             Self::Killed(_) => "DAEE-N015",
             Self::NotKept(_) => "DAEE-N016",
             Self::TooLarge => "DAEE-N017",
-            Self::Private => "DAEE-N018",
+            Self::SignIn(error) => error.code(),
+            Self::Session(error) => error.code(),
         }
     }
     fn fault(&self) -> Fault {
         match self {
             Self::NotRunning(_) => Fault::Network,
+            Self::SignIn(error) => error.fault(),
+            Self::Session(error) => error.fault(),
             Self::Busy | Self::Killed(_) | Self::NotKept(_) => Fault::Node,
             _ => Fault::Developer,
         }
