@@ -28,7 +28,7 @@ use crate::{
 /// dearer ones bid first: only a lower bid is taken after a first one.
 const NODES: [(u64, u64, u64); 3] = [(160, 40, 1_800 * SLOW), (180, 45, 900 * SLOW), (200, 50, 0)];
 /// Nodes compile the module before they bid, and a compiler that is not optimised itself takes its time.
-const SLOW: u64 = if cfg!(debug_assertions) { 2 } else { 1 };
+const SLOW: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
 const CAPACITY: Resources = Resources { cpu: MilliCpu(4_000), memory: ByteSize::gib(8), gpu: 0 };
 /// As in TIP-0042's example.
 const STAKE: TokenAmount = TokenAmount::talos(10_000);

@@ -95,13 +95,27 @@ impl Ready<'_> {
         line("\nmanage it:\n".to_owned());
         let deploy = deploy_command();
         let dir = self.dir.display();
-        for what in ["status", "logs", "stop"] {
-            line(format!("  {deploy} --dir {dir} {what} {}", deployed.id));
+        let (id, next) = (deployed.id, self.next.display());
+        let calls = [
+            format!("status {id}"),
+            format!("logs {id}"),
+            format!("update {id} {next}"),
+            format!("stop {id}"),
+        ];
+        for call in calls {
+            line(pasted(&format!("{deploy} --dir {dir}"), &call));
         }
-        let next = self.next.display();
-        line(format!("  {deploy} --dir {dir} update {} {next}", deployed.id));
         line("\nCtrl-C ends the network.".to_owned());
         out
+    }
+}
+
+/// A command as it can be pasted, broken where a terminal of 80 columns would break it elsewhere.
+fn pasted(program: &str, call: &str) -> String {
+    const COLUMNS: usize = 80;
+    match program.len() + call.len() + 3 > COLUMNS {
+        true => format!("  {program} \\\n    {call}"),
+        false => format!("  {program} {call}"),
     }
 }
 
@@ -114,4 +128,16 @@ fn deploy_command() -> &'static str {
     let built = std::env::current_exe()
         .is_ok_and(|exe| exe.ancestors().any(|folder| folder.join("CACHEDIR.TAG").exists()));
     if built { "cargo run -qr --bin daee-deploy --" } else { "daee-deploy" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_broken_only_where_it_does_not_fit() {
+        assert_eq!(pasted("daee-deploy --dir d", "status 1"), "  daee-deploy --dir d status 1");
+        let long = "x".repeat(70);
+        assert_eq!(pasted("daee-deploy", &long), format!("  daee-deploy \\\n    {long}"));
+    }
 }
