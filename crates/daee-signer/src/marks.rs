@@ -313,6 +313,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_that_finds_no_space_is_not_raised() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("marks");
+        let mut marks = Marks::open(&path, KEY, &DOMAIN).unwrap();
+        marks.raise(&BTreeMap::from([(lease(1), mark(1))])).unwrap();
+        // The device on which every write finds the disk full; it cannot be cut to a length either.
+        let whole = std::mem::replace(&mut marks.file, private(false).open("/dev/full").unwrap());
+        let error = marks.raise(&BTreeMap::from([(lease(1), mark(2))])).unwrap_err();
+        assert!(error.to_string().contains("No space left"), "{error}");
+        assert_eq!(marks.get(&lease(1)), Some(&mark(1)));
+        marks.file = whole;
+        let error = marks.raise(&BTreeMap::from([(lease(1), mark(2))])).unwrap_err();
+        assert!(error.to_string().contains("restart"), "{error}");
+        drop(marks);
+        let mut marks = Marks::open(&path, KEY, &DOMAIN).unwrap();
+        assert_eq!(marks.get(&lease(1)), Some(&mark(1)));
+        marks.raise(&BTreeMap::from([(lease(1), mark(2))])).unwrap();
+    }
+
+    #[test]
     fn the_file_stays_small_however_long_a_lease_lives() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("marks");

@@ -183,7 +183,10 @@ impl AgentStore {
         self.len += self.buffer.len() as u64;
         self.last = Place {
             number: place.number,
-            line_next: written.logs.last().map_or(place.line_next, |line| line.seq + 1),
+            line_next: written
+                .logs
+                .last()
+                .map_or(place.line_next, |line| line.seq.saturating_add(1)),
             entry_next: place.entry_next + entries,
         };
         lock(&self.index).turns.push(place, self.buffer.len());

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -65,14 +66,15 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Makes a directory and what is missing above it; all of their names are on disk on return.
+/// Makes a directory and what is missing above it; all of their names are on disk on return. Nobody else on
+/// the machine can look into them: what agents know lies there as it is.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
     let above = folder(dir);
     create_dir(above)?;
-    match fs::create_dir(dir) {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(dir)(error)),
         _ => {}
     }

@@ -20,7 +20,8 @@ use crate::{
 /// How often a lease may get a new base while it is being opened for reading.
 const TRIES: u32 = 16;
 
-/// Reads log and transcript of a lease, beside its writer or after it. Cheap to clone.
+/// Reads log and transcript of a lease, beside its writer or after it; what was written is seen at once, also
+/// where it is not on disk yet. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogReader(Arc<Mutex<Index>>);
 

@@ -69,14 +69,14 @@ impl<'a> Record<'a> {
         out.extend([0; CHECK]);
         let Place { number, line_next, entry_next } = self.place;
         for value in [number, self.synced, line_next, entry_next] {
-            out.extend(value.to_le_bytes());
+            out.extend_from_slice(&value.to_le_bytes());
         }
         let parts = [self.logs, self.transcript, self.progress, self.delta];
         for part in parts {
             out.extend((part.len() as u32).to_le_bytes());
         }
         for part in parts {
-            out.extend(part);
+            out.extend_from_slice(part);
         }
         let check = check(key, &out[start + PREFIX..]);
         out[start + 4..start + PREFIX].copy_from_slice(&check);
@@ -128,7 +128,8 @@ impl<'a> Record<'a> {
         let last = self.lines().last().and_then(|line| line.first_chunk());
         Place {
             number: self.place.number,
-            line_next: last.map_or(self.place.line_next, |seq| u64::from_le_bytes(*seq) + 1),
+            line_next: last
+                .map_or(self.place.line_next, |seq| u64::from_le_bytes(*seq).saturating_add(1)),
             entry_next: self.place.entry_next + self.entries().count() as u64,
         }
     }
@@ -252,4 +253,101 @@ fn check(key: &Key, covered: &[u8]) -> [u8; CHECK] {
     let mut check = [0; CHECK];
     check.copy_from_slice(&blake3::keyed_hash(key, covered).as_bytes()[..CHECK]);
     check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = [9; 32];
+
+    fn bytes_of(number: u64, synced: u64) -> Vec<u8> {
+        let record = Record {
+            place: Place { number, line_next: 2, entry_next: 3 },
+            synced,
+            logs: b"\x01\0\0\0L",
+            transcript: b"\x02\0\0\0TT\0\0\0\0",
+            progress: b"PP",
+            delta: b"DDD",
+        };
+        let mut bytes = Vec::new();
+        record.write(&KEY, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_record_lies_in_a_file_as_it_always_did() {
+        let expected = concat!(
+            "44000000",
+            "6af5dbf2ed62d9e58b922b00db280668",
+            "0500000000000000",
+            "0400000000000000",
+            "0200000000000000",
+            "0300000000000000",
+            "050000000a0000000200000003000000",
+            "010000004c",
+            "02000000545400000000",
+            "5050",
+            "444444",
+        );
+        assert_eq!(hex::encode(bytes_of(5, 4)), expected);
+    }
+
+    #[test]
+    fn a_record_comes_back_and_under_no_other_key() {
+        let bytes = bytes_of(5, 4);
+        let record = Record::read(&KEY, &bytes).unwrap();
+        assert_eq!(record.size(), bytes.len());
+        assert_eq!(record.place, Place { number: 5, line_next: 2, entry_next: 3 });
+        assert_eq!(record.entries().collect::<Vec<_>>(), [&b"TT"[..], b""]);
+        assert_eq!(
+            (record.lines().count(), record.progress, record.delta),
+            (1, &b"PP"[..], &b"DDD"[..])
+        );
+        assert!(Record::read(&[8; 32], &bytes).is_none());
+        for cut in 0..bytes.len() {
+            assert!(Record::read(&KEY, &bytes[..cut]).is_none());
+        }
+    }
+
+    #[test]
+    fn only_a_later_record_that_knew_of_the_hole_makes_it_damage() {
+        let check = |tail: &[&[u8]], damaged: bool| {
+            let bytes = [&bytes_of(1, 0)[..], &tail.concat()].concat();
+            let scan = scan(&KEY, &bytes, 1);
+            assert_eq!((scan.records.len(), scan.damaged), (1, damaged));
+        };
+        check(&[], false);
+        check(&[b"half"], false);
+        check(&[&[0; 500]], false);
+        // Record 2 is missing.
+        check(&[&bytes_of(3, 1)], false);
+        check(&[b"half", &bytes_of(3, 1)], false);
+        check(&[b"half", &bytes_of(3, 2)], true);
+        check(&[b"half", &bytes_of(9, 8), b"half"], true);
+        // An older one is left over from before.
+        check(&[b"half", &bytes_of(1, 0)], false);
+    }
+
+    #[test]
+    fn what_only_looks_like_records_costs_a_bounded_search() {
+        // Each of them promises all that follows.
+        let tail_len = 40_000;
+        let mut tail = Vec::new();
+        while tail.len() < tail_len {
+            let left = (tail_len - tail.len()) as u32;
+            let mut fake = Vec::new();
+            fake.extend((left.saturating_sub(PREFIX as u32)).to_le_bytes());
+            fake.extend([0; CHECK]);
+            for value in [9_u64, 8, 0, 0] {
+                fake.extend(value.to_le_bytes());
+            }
+            for value in [0, 0, 0, left.saturating_sub((PREFIX + FIXED) as u32)] {
+                fake.extend(value.to_le_bytes());
+            }
+            tail.extend(fake);
+        }
+        tail.truncate(tail_len);
+        assert!(!scan(&KEY, &tail, 1).damaged);
+    }
 }

@@ -61,7 +61,11 @@ impl Store {
         let lock = files::lock(dir)?;
         let index = Index::open(dir.join("index.redb"))?;
         let checkpoints = Checkpoints::open(checkpoints::dir(dir), options.checkpoint_bytes_max)?;
-        files::create_dir(&dir.join("blocks"))?;
+        let blocks = dir.join("blocks");
+        files::create_dir(&blocks)?;
+        for name in files::names(&blocks)?.iter().filter(|name| name.ends_with(files::FRESH)) {
+            files::remove(&blocks.join(name))?;
+        }
         Ok(Self(Arc::new(Inner { dir: dir.to_owned(), index, checkpoints, _lock: lock })))
     }
 
@@ -73,13 +77,11 @@ impl Store {
 
     /// Keeps a block. The caller has verified that it has this digest.
     pub fn put_block(&self, digest: &Word, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.block_path(digest);
         if self.block(digest)?.is_some() {
             // Whoever wrote it may not have come to this.
-            return files::sync_dir(path.parent().expect("blocks have a directory"));
+            return files::sync_dir(&self.0.dir.join("blocks"));
         }
-        files::create_dir(path.parent().expect("blocks have a directory"))?;
-        files::replace(&path, &[bytes])
+        files::replace(&self.block_path(digest), &[bytes])
     }
 
     /// Where the follower of the chain stood after what it last passed on.
@@ -206,8 +208,7 @@ impl Store {
     }
 
     fn block_path(&self, digest: &Word) -> PathBuf {
-        let name = hex::encode(digest);
-        self.0.dir.join("blocks").join(&name[..2]).join(name)
+        self.0.dir.join("blocks").join(hex::encode(digest))
     }
 }
 

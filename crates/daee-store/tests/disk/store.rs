@@ -84,8 +84,7 @@ fn a_damaged_block_is_as_good_as_none_and_is_put_again() {
     assert_eq!(store.block(&digest).unwrap(), None);
     store.put_block(&digest, b"block").unwrap();
     store.put_block(&digest, b"block").unwrap();
-    let name = hex::encode(digest);
-    let path = dir.path().join("blocks").join(&name[..2]).join(&name);
+    let path = dir.path().join("blocks").join(hex::encode(digest));
     fs::write(&path, b"blocK").unwrap();
     assert_eq!(store.block(&digest).unwrap(), None);
     store.put_block(&digest, b"block").unwrap();
@@ -153,9 +152,33 @@ fn what_a_crash_left_half_written_is_taken_away() {
     Store::open(dir.path()).unwrap().put_checkpoint(ID, &root(1), b"whole").unwrap();
     let half = dir.path().join("checkpoints/7/0000000000000001-half.new");
     fs::write(&half, b"half").unwrap();
+    let block = dir.path().join("blocks/half.new");
+    fs::write(&block, b"half").unwrap();
     let store = Store::open(dir.path()).unwrap();
-    assert!(!half.exists());
+    assert!(!half.exists() && !block.exists());
     assert_eq!(roots(&store), [1]);
+}
+
+#[test]
+fn an_index_that_was_never_finished_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("index.new"), b"half").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.cursor().unwrap(), None);
+    assert!(!dir.path().join("index.new").exists());
+}
+
+#[test]
+fn nobody_else_on_the_machine_can_look_inside() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let node = dir.path().join("node");
+    let store = Store::open(&node).unwrap();
+    let lease = store.agent_dir(ID, &EpochId::ZERO);
+    AgentStore::create(&lease, b"base").unwrap();
+    for dir in [node, lease] {
+        assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o077, 0);
+    }
 }
 
 #[test]
