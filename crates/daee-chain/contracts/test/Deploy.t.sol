@@ -3,8 +3,8 @@ pragma solidity ^0.8.24;
 
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import {DaeeManager} from "../src/DaeeManager.sol";
 import {IDaeeManager} from "../src/interfaces/IDaeeManager.sol";
+import {IManager} from "./Contracts.sol";
 import {Market} from "./Market.sol";
 import {CallsBack, KeepsAPart} from "./Tokens.sol";
 
@@ -123,7 +123,7 @@ contract DeployTest is Market {
 
     function test_a_token_that_keeps_a_part_of_a_transfer_is_not_taken_for_pay() public {
         KeepsAPart part = new KeepsAPart(tenant);
-        DaeeManager other = new DaeeManager(part, registry, DaeeManager.Params(pauser, BOND_MIN, 0, RUNWAY, 60, 10));
+        IManager other = _newManager(part, registry, Params(pauser, BOND_MIN, 0, RUNWAY, 60, 10));
         vm.startPrank(tenant);
         part.approve(address(other), type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(IDaeeManager.PaymentBelowMinimum.selector, PAYMENT - PAYMENT / 100, PAYMENT));
@@ -134,12 +134,12 @@ contract DeployTest is Market {
     /// The token is trusted to have no hooks; if it had, state would still stand before each call to it.
     function test_a_token_that_calls_back_finds_the_books_closed() public {
         CallsBack hook = new CallsBack(tenant);
-        DaeeManager other = new DaeeManager(hook, registry, DaeeManager.Params(pauser, BOND_MIN, 0, RUNWAY, 60, 10));
+        IManager other = _newManager(hook, registry, Params(pauser, BOND_MIN, 0, RUNWAY, 60, 10));
         vm.startPrank(tenant);
         hook.approve(address(other), type(uint256).max);
         uint256 id = other.deploy(AGENT, _cid(ARTIFACT), ARTIFACT, BODY, _terms(), PAYMENT);
         other.stop(id);
-        hook.callBack(address(other), abi.encodeCall(DaeeManager.settle, (_list(id))));
+        hook.callBack(address(other), abi.encodeCall(IDaeeManager.settle, (_list(id))));
         assertEq(other.withdraw(tenant), PAYMENT);
         assertTrue(hook.accepted());
         // The account that is called back can take nothing twice, since its claim is spent before the transfer.
@@ -150,7 +150,7 @@ contract DeployTest is Market {
         id = other.deploy(AGENT, _cid(ARTIFACT), ARTIFACT, BODY, _small(), 1e18);
         other.stop(id);
         vm.stopPrank();
-        hook.callBack(address(other), abi.encodeCall(DaeeManager.withdraw, (address(hook))));
+        hook.callBack(address(other), abi.encodeCall(IDaeeManager.withdraw, (address(hook))));
         vm.prank(address(hook));
         assertEq(other.withdraw(address(hook)), 1e18);
         assertFalse(hook.accepted());

@@ -429,7 +429,8 @@ contract Handler is Market {
         Book storage book = books[id];
         pasts.push(Past(id, book.node, book.epoch));
         if (manager.deployment(id).balance == 0) book.spent = true;
-        (book.node, book.epoch, book.rate, book.startedAt, book.endTime, book.tail) = (address(0), 0, 0, 0, 0, 0);
+        (book.node, book.epoch, book.rate) = (address(0), 0, 0);
+        (book.startedAt, book.endTime, book.tail) = (0, 0, 0);
     }
 
     function _refused(address node, IDaeeManager.Checkpoint memory leaf) private {

@@ -2,26 +2,25 @@
 pragma solidity ^0.8.24;
 
 import {Test} from "forge-std/Test.sol";
-import {DaeeManager} from "../src/DaeeManager.sol";
-import {NodeRegistry} from "../src/NodeRegistry.sol";
-import {TalosToken} from "../src/TalosToken.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IDaeeManager} from "../src/interfaces/IDaeeManager.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {IManager, IRegistry} from "./Contracts.sol";
 import {Handler} from "./Handler.sol";
 
 /// @notice The sentences above the contracts, after every call of a market in random use.
 contract InvariantsTest is Test {
     Handler private handler;
-    TalosToken private token;
-    NodeRegistry private registry;
-    DaeeManager private manager;
+    IERC20 private token;
+    IRegistry private registry;
+    IManager private manager;
     address private tenant;
     address private stranger;
 
     function setUp() public {
         handler = new Handler();
         (address t, address r, address m, address tenant_, address stranger_) = handler.parts();
-        (token, registry, manager, tenant, stranger) = (TalosToken(t), NodeRegistry(r), DaeeManager(m), tenant_, stranger_);
+        (token, registry, manager, tenant, stranger) = (IERC20(t), IRegistry(r), IManager(m), tenant_, stranger_);
         bytes4[] memory calls = new bytes4[](18);
         calls[0] = Handler.deploy.selector;
         calls[1] = Handler.bid.selector;

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.24;
 
-import {Test} from "forge-std/Test.sol";
-import {DaeeManager} from "../src/DaeeManager.sol";
-import {DaeeOutbox} from "../src/DaeeOutbox.sol";
-import {NodeRegistry} from "../src/NodeRegistry.sol";
-import {TalosToken} from "../src/TalosToken.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IDaeeManager} from "../src/interfaces/IDaeeManager.sol";
+import {IDaeeOutbox} from "../src/interfaces/IDaeeOutbox.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {Contracts, IManager, IRegistry} from "./Contracts.sol";
 
 /// @notice A market with a tenant and three nodes; what the tests of every function start from.
 /// @dev A helper that pranks makes no other call between the prank and the call it is for: views and precompiles would
 /// use the prank up. Time is read by `_now()`, since the optimizer takes block.timestamp for constant in a function.
-abstract contract Market is Test {
+abstract contract Market is Contracts {
     uint128 internal constant STAKE_MIN = 1_000e18;
     uint128 internal constant STAKE = 50_000e18;
     uint128 internal constant BOND_MIN = 100e18;
@@ -37,10 +35,10 @@ abstract contract Market is Test {
     bytes32 internal constant BODY_2 = keccak256("body 2");
     string internal constant AGENT = "talos.oracle.price-eth@v1.2.0";
 
-    TalosToken internal token;
-    NodeRegistry internal registry;
-    DaeeManager internal manager;
-    DaeeOutbox internal outbox;
+    IERC20 internal token;
+    IRegistry internal registry;
+    IManager internal manager;
+    IDaeeOutbox internal outbox;
 
     address internal immutable tenant = makeAddr("tenant");
     address internal immutable stranger = makeAddr("stranger");
@@ -54,11 +52,11 @@ abstract contract Market is Test {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         vm.roll(1_000);
-        token = new TalosToken(address(this), 1_000_000_000e18);
-        registry = new NodeRegistry(token, pauser, STAKE_MIN, UNBOND, TAIL, 10);
-        manager = new DaeeManager(token, registry, DaeeManager.Params(pauser, BOND_MIN, FEE_PER_BYTE, RUNWAY, 60, 10));
+        token = _newToken(address(this), 1_000_000_000e18);
+        registry = _newRegistry(token, pauser, STAKE_MIN, UNBOND, TAIL, 10);
+        manager = _newManager(token, registry, Params(pauser, BOND_MIN, FEE_PER_BYTE, RUNWAY, 60, 10));
         registry.setManager(address(manager));
-        outbox = new DaeeOutbox(manager);
+        outbox = _newOutbox(manager);
         (manifest, manifest2) = (_manifestOf(ARTIFACT, BODY), _manifestOf(ARTIFACT_2, BODY_2));
         _fund(tenant);
         alpha = _join("alpha");

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {IDaeeOutbox} from "../src/interfaces/IDaeeOutbox.sol";
-import {PriceReader} from "../src/examples/PriceReader.sol";
+import {IPriceReader} from "./Contracts.sol";
 import {Market} from "./Market.sol";
 
 /// @notice publish, and what another contract reads: MARKET rule 17.
@@ -26,7 +26,7 @@ contract OutboxTest is Market {
         assertEq(value.time, _now());
         assertEq(value.turn, 3);
         assertEq(value.data, PRICE);
-        assertEq(new PriceReader(outbox, id, TOPIC, 1 hours).price(), 302_155_000_000);
+        assertEq(_newPriceReader(outbox, id, TOPIC, 1 hours).price(), 302_155_000_000);
     }
 
     function test_nobody_but_the_lessee_publishes() public {
@@ -90,17 +90,17 @@ contract OutboxTest is Market {
     }
 
     function test_a_price_that_is_missing_old_or_no_word_is_not_read() public {
-        PriceReader reader = new PriceReader(outbox, id, TOPIC, 1 hours);
-        vm.expectRevert(PriceReader.NeverPublished.selector);
+        IPriceReader reader = _newPriceReader(outbox, id, TOPIC, 1 hours);
+        vm.expectRevert(IPriceReader.NeverPublished.selector);
         reader.price();
         _publish(alpha, epoch, 1, "3021.55");
-        vm.expectRevert(abi.encodeWithSelector(PriceReader.NotAWord.selector, 7));
+        vm.expectRevert(abi.encodeWithSelector(IPriceReader.NotAWord.selector, 7));
         reader.price();
         _publish(alpha, epoch, 2, PRICE);
         _pass(1 hours);
         assertEq(reader.price(), 302_155_000_000);
         _pass(1);
-        vm.expectRevert(abi.encodeWithSelector(PriceReader.TooOld.selector, 1 hours + 1, 1 hours));
+        vm.expectRevert(abi.encodeWithSelector(IPriceReader.TooOld.selector, 1 hours + 1, 1 hours));
         reader.price();
     }
 

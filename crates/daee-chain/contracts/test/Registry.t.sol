@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.24;
 
-import {ERC20Burnable} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Burnable.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {NodeRegistry} from "../src/NodeRegistry.sol";
 import {INodeRegistry} from "../src/interfaces/INodeRegistry.sol";
+import {IRegistry} from "./Contracts.sol";
 import {Market} from "./Market.sol";
 import {KeepsAPart} from "./Tokens.sol";
 
@@ -89,7 +88,7 @@ contract RegistryTest is Market {
 
     function test_a_token_that_keeps_a_part_of_a_transfer_is_not_taken_for_stake() public {
         KeepsAPart part = new KeepsAPart(owner);
-        NodeRegistry other = new NodeRegistry(ERC20Burnable(address(part)), pauser, STAKE_MIN, UNBOND, TAIL, 10);
+        IRegistry other = _newRegistry(part, pauser, STAKE_MIN, UNBOND, TAIL, 10);
         vm.startPrank(owner);
         part.approve(address(other), type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.StakeBelowMinimum.selector, STAKE - STAKE / 100, STAKE));
@@ -229,7 +228,7 @@ contract RegistryTest is Market {
     }
 
     function test_the_manager_is_named_once_and_by_the_deployer() public {
-        NodeRegistry other = new NodeRegistry(token, pauser, STAKE_MIN, UNBOND, TAIL, 10);
+        IRegistry other = _newRegistry(token, pauser, STAKE_MIN, UNBOND, TAIL, 10);
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.NotOwner.selector, stranger));
         vm.prank(stranger);
         other.setManager(stranger);
@@ -240,7 +239,7 @@ contract RegistryTest is Market {
 
     function test_evidence_outlasts_no_unbonding() public {
         vm.expectRevert(abi.encodeWithSelector(INodeRegistry.BadInterval.selector, TAIL));
-        new NodeRegistry(token, pauser, STAKE_MIN, TAIL, TAIL, 10);
+        _newRegistry(token, pauser, STAKE_MIN, TAIL, TAIL, 10);
     }
 
     // ---- tails and slashing ------------------------------------------------------------------------

@@ -1,33 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.24;
 
-import {DaeeManager, ERC20Burnable, INodeRegistry} from "../src/DaeeManager.sol";
-import {NodeRegistry} from "../src/NodeRegistry.sol";
-import {TalosToken} from "../src/TalosToken.sol";
 import {IDaeeManager} from "../src/interfaces/IDaeeManager.sol";
 import {AnchorTree} from "../src/lib/AnchorTree.sol";
+import {IPlacedManager} from "./Contracts.sol";
 import {Market} from "./Market.sol";
-
-/// @notice The manager, put into any state that a vector names; what it does from there is its own.
-contract PlacedManager is DaeeManager {
-    constructor(ERC20Burnable token_, INodeRegistry registry_, Params memory p) DaeeManager(token_, registry_, p) {}
-
-    function placeWindow(uint256 id, uint64 bidsClose, uint24 bidsExtended) external {
-        (_deployments[id].bidsClose, _deployments[id].bidsExtended) = (bidsClose, bidsExtended);
-    }
-
-    function placeBalance(uint256 id, uint128 balance) external {
-        _deployments[id].balance = balance;
-    }
-
-    function placeLease(uint256 id, Phase phase, Lease calldata lease) external {
-        (_deployments[id].phase, _deployments[id].lease) = (phase, lease);
-    }
-
-    function placeCoverage(address node, Coverage calldata coverage_) external {
-        _coverage[node] = coverage_;
-    }
-}
 
 contract Tree {
     function rootOf(uint256 deployment, bytes32 leafHash, bytes32[] calldata proof) external pure returns (bytes32) {
@@ -39,7 +16,7 @@ contract Tree {
 contract VectorsTest is Market {
     string private file;
     string private row;
-    PlacedManager private placed;
+    IPlacedManager private placed;
     uint256 private id;
 
     function test_bond() public {
@@ -264,9 +241,9 @@ contract VectorsTest is Market {
     /// A market of the row's parameters with one deployment in it.
     function _place(IDaeeManager.Terms memory terms, uint128 bondMin, uint128 feePerByte, uint32 runway) private {
         vm.warp(1_000);
-        token = new TalosToken(address(this), type(uint128).max);
-        registry = new NodeRegistry(token, pauser, 1, UNBOND, TAIL, 1);
-        placed = new PlacedManager(token, registry, DaeeManager.Params(pauser, bondMin, feePerByte, runway, 1, 1));
+        token = _newToken(address(this), type(uint128).max);
+        registry = _newRegistry(token, pauser, 1, UNBOND, TAIL, 1);
+        placed = _newPlacedManager(token, registry, Params(pauser, bondMin, feePerByte, runway, 1, 1));
         registry.setManager(address(placed));
         token.approve(address(placed), type(uint256).max);
         token.approve(address(registry), type(uint256).max);
