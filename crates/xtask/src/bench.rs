@@ -1,6 +1,7 @@
 //! Measurements: each a table for people, or one JSON object for scripts.
 
 mod gas;
+mod start;
 mod turn;
 mod verify;
 
@@ -15,6 +16,8 @@ use crate::failure::Failure;
 pub enum Name {
     /// Gas of each call of the contracts
     Gas,
+    /// An agent, from its verified and compiled artifact to the end of its first turn
+    Start,
     /// A request to a running agent's endpoint
     Turn,
     /// `daee-verify artifact` beside `openssl dgst -sha256`
@@ -24,6 +27,7 @@ pub enum Name {
 pub fn run(repo: &Path, name: Name, json: bool) -> Result<(), Failure> {
     let report = match name {
         Name::Gas => gas::run(repo)?,
+        Name::Start => start::run(repo)?,
         Name::Turn => turn::run(repo)?,
         Name::Verify => verify::run(repo)?,
     };
@@ -68,8 +72,8 @@ impl Report {
     fn json(&self) -> Value {
         let object = |figures: &[Figure], with_unit: bool| -> Map<String, Value> {
             let key = |figure: &Figure| match with_unit {
-                true => format!("{}_{}", figure.name, figure.unit).replace([' ', '/'], "_"),
-                false => figure.name.replace(' ', "_"),
+                true => key(&format!("{} {}", figure.name, figure.unit)),
+                false => key(&figure.name),
             };
             figures.iter().map(|figure| (key(figure), json!(figure.value))).collect()
         };
@@ -89,6 +93,12 @@ impl Report {
     }
 }
 
+/// A name as scripts like it: words with one underscore between two.
+fn key(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
+}
+
 /// The shortest of several runs: what the work costs when nothing else is in the way.
 #[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
 fn shortest(runs: u32, mut work: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
@@ -101,6 +111,10 @@ fn shortest(runs: u32, mut work: impl FnMut() -> Result<(), Failure>) -> Result<
     Ok(best)
 }
 
+fn disk(error: std::io::Error) -> Failure {
+    Failure::new(error.to_string(), "make room in the temporary folder")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,14 +123,15 @@ mod tests {
     fn a_report_is_one_object_with_units_in_its_keys() {
         let mut report = Report::new("verify");
         report.figure("openssl", 0.5, "GB/s");
-        report.ratio("verify over openssl", 0.9);
+        report.ratio("verify over openssl, here", 0.9);
         let expected = json!({
             "bench": "verify",
             "figures": {"openssl_GB_s": 0.5},
-            "ratios": {"verify_over_openssl": 0.9},
+            "ratios": {"verify_over_openssl_here": 0.9},
         });
         assert_eq!(report.json(), expected);
-        let table = "openssl                    0.500 GB/s\nverify over openssl        0.900\n";
+        let table =
+            "openssl                          0.500 GB/s\nverify over openssl, here        0.900\n";
         assert_eq!(report.table(), table);
     }
 }

@@ -50,6 +50,11 @@ pub fn target(repo: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repo.join("target"), |dir| repo.join(dir))
 }
 
+/// Where cargo puts what is built to be fast.
+pub fn release(repo: &Path) -> PathBuf {
+    target(repo).join("release")
+}
+
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

@@ -1,102 +1,250 @@
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Report;
+use super::{Report, disk};
 use crate::failure::Failure;
-use crate::run::Run;
+use crate::run::{Background, Run};
 use crate::tools;
 
-const WARM_UP: usize = 200;
-const TURNS: usize = 2_000;
+/// All subjects take turns so often, so that what else the machine does is shared by all.
+const ROUNDS: usize = 5;
+const WARM_UP: usize = 100;
+/// Requests of a subject in a round, over one connection and over eight together.
+const TURNS: usize = 1_000;
 const CONNECTIONS: usize = 8;
 
-/// What a warm turn costs from outside: a request to the endpoint of a running agent, answered by it.
+/// A chain, three nodes and a price source.
+const PORTS: u16 = 5;
+
+/// What a warm turn costs from outside: a request to the endpoint of a running agent, answered by it. Beside it the
+/// same answer from a server of the same crate that knows no agents.
 pub fn run(repo: &Path) -> Result<Report, Failure> {
     tools::cargo(repo)
-        .args(["build", "--release", "--locked", "--quiet", "--package", "daee-node"])
+        .args(["build", "--release", "--locked", "--quiet"])
+        .args(["--package", "daee-node", "--package", "daee-deploy"])
         .done()?;
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::new(error.to_string(), "make room in the temporary folder"))?;
-    let mut network = Run::new(tools::target(repo).join("release/daee-node"))
-        .args(["dev", "--json", "--dir"])
-        .args([folder.path()])
-        .background()?;
-    let ready = network.line()?;
-    let endpoint = Endpoint::read(&ready).ok_or_else(|| {
-        Failure::new(
-            format!("no endpoint in {ready}"),
-            "look at what `daee-node dev --json` prints",
-        )
-    })?;
-    let mut report = Report::new("turn");
-    measure(&mut report, &endpoint).map_err(|error| {
-        Failure::new(
-            format!("the endpoint did not answer: {error}"),
-            "cargo run --bin daee-node -- dev",
-        )
-    })?;
-    Ok(report)
+    tools::cargo(repo)
+        .args(["build", "--release", "--locked", "--quiet"])
+        .args(["--package", "daee-http", "--example", "answer"])
+        .done()?;
+    let folder = tempfile::tempdir().map_err(disk)?;
+    let peer = Run::new(tools::release(repo).join("examples/answer")).args([ANSWER]);
+    let mut peer = peer.background()?;
+    let network = Network::start(repo, &folder.path().join("network"))?;
+
+    let agents = folder.path();
+    let tiny = |durability: &str| -> Result<Endpoint, Failure> {
+        let agent = agents.join(durability);
+        write_tiny(&agent, durability).map_err(disk)?;
+        network.up(&agent, "/")
+    };
+    let mut subjects = vec![
+        Subject::new("server without agents", Endpoint::read(&peer.line()?, "/")?),
+        Subject::new("tiny agent, checkpoint", tiny("checkpoint")?),
+        Subject::new("tiny agent, local", tiny("local")?),
+    ];
+    let oracle = agents.join("oracle");
+    write_oracle(&repo.join("docs/examples/oracle"), &oracle).map_err(disk)?;
+    subjects.push(Subject::new("oracle, checkpoint", network.up(&oracle, "/price")?));
+
+    for _ in 0..ROUNDS {
+        for subject in &mut subjects {
+            let round = subject.round();
+            round.map_err(|error| {
+                let name = subject.name;
+                Failure::new(format!("{name} did not answer: {error}"), "cargo xtask bench turn")
+            })?;
+        }
+    }
+    Ok(report(subjects))
 }
 
-fn measure(report: &mut Report, endpoint: &Endpoint) -> std::io::Result<()> {
-    let mut connection = Connection::open(endpoint)?;
-    for _ in 0..WARM_UP {
-        connection.get()?;
+fn report(mut subjects: Vec<Subject>) -> Report {
+    let mut report = Report::new("turn");
+    for subject in &mut subjects {
+        subject.turns.sort_unstable();
+        let name = subject.name;
+        report.figure(format!("{name}, median"), subject.at(0.5), "ms");
+        report.figure(format!("{name}, 99th of 100"), subject.at(0.99), "ms");
+        report.figure(format!("{name}, one connection"), subject.per_second(), "1/s");
+        report.figure(format!("{name}, eight connections"), subject.eight_per_second(), "1/s");
     }
-    let mut turns = Vec::with_capacity(TURNS);
-    for _ in 0..TURNS {
-        turns.push(connection.get()?);
+    let [bare, checkpoint, local, oracle] = &subjects[..] else { return report };
+    for (above, below) in [(checkpoint, bare), (local, checkpoint), (oracle, checkpoint)] {
+        let ratio = above.at(0.5) / below.at(0.5);
+        report.ratio(format!("{} over {}", above.name, below.name), ratio);
     }
-    turns.sort_unstable();
-    let at = |share: f64| turns[((TURNS - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    report.figure("turn, median", at(0.5), "ms");
-    report.figure("turn, 99th of 100", at(0.99), "ms");
-    report.figure("turns, one connection", per_second(TURNS, turns.iter().sum()), "1/s");
-    report.figure("turns, eight connections", many(endpoint)?, "1/s");
-    Ok(())
+    report
+}
+
+/// A development network that runs nothing yet.
+struct Network {
+    _process: Background,
+    dir: PathBuf,
+    deploy: PathBuf,
+}
+
+impl Network {
+    fn start(repo: &Path, dir: &Path) -> Result<Network, Failure> {
+        let port = free_ports()?.to_string();
+        let mut process = Run::new(tools::release(repo).join("daee-node"))
+            .args(["dev", "--empty", "--json", "--port", &port, "--dir"])
+            .args([dir])
+            .background()?;
+        process.line()?;
+        let deploy = tools::release(repo).join("daee-deploy");
+        Ok(Network { _process: process, dir: dir.to_owned(), deploy })
+    }
+
+    /// Deploys an agent and waits until a node runs it.
+    fn up(&self, agent: &Path, path: &str) -> Result<Endpoint, Failure> {
+        let said = Run::new(&self.deploy)
+            .args(["--json", "--quiet", "--dir"])
+            .args([&self.dir])
+            .args(["up", "--max-rate", "80", "--pay", "100"])
+            .args([agent])
+            .text()?;
+        Endpoint::read(&said, path)
+    }
+}
+
+/// The first of some free ports in a row.
+fn free_ports() -> Result<u16, Failure> {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (20_000..30_000)
+        .step_by(PORTS.into())
+        .find(|first| (*first..first + PORTS).all(free))
+        .ok_or_else(|| Failure::new("no five free ports in a row", "end what listens on them"))
+}
+
+/// What the tiny agent and the server without agents answer.
+const ANSWER: &str = "ok\n";
+
+/// Takes its event and answers: a reactor as small as they come.
+fn write_tiny(folder: &Path, durability: &str) -> std::io::Result<()> {
+    #[rustfmt::skip]
+    const MODULE: &[&[u8]] = &[
+        b"\0asm\x01\0\0\0",
+        // Types: (i32 i32 i32 i32) -> i32, (i32 i32) -> i32, () -> i32.
+        b"\x01\x13\x03\x60\x04\x7f\x7f\x7f\x7f\x01\x7f\x60\x02\x7f\x7f\x01\x7f\x60\x00\x01\x7f",
+        b"\x02\x19\x02\x04daee\x04call\x00\x00\x04daee\x04read\x00\x01",
+        b"\x03\x02\x01\x02", // one function, of the third type
+        b"\x05\x03\x01\x00\x01", // one page of memory
+        b"\x07\x16\x02\x06memory\x02\x00\x09daee_turn\x00\x02",
+        b"\x0a\x26\x01\x24\x00", // its code:
+        b"\x41\x00\x41\x0a\x41\x00\x41\x00\x10\x00\x1a", // call(0, 10, 0, 0): event.next
+        b"\x41\x80\x08\x41\x80\x80\x01\x10\x01\x1a", // read(1024, 16384)
+        b"\x41\x0a\x41\x0c\x41\x16\x41\x09\x10\x00\x1a", // call(10, 12, 22, 9): event.answer
+        b"\x41\x00\x0b", // 0
+        b"\x0b\x25\x01\x00\x41\x00\x0b\x1f", // at 0: two names, and a frame with the answer
+        b"event.nextevent.answer\x02\x00\x00\x00{}ok\n",
+    ];
+    let manifest = format!(
+        "agent_id: \"bench.tiny-{durability}@v1.0.0\"\n\
+         resources:\n  cpu: \"100m\"\n  memory: \"16MiB\"\n\
+         entry_point: \"tiny.wasm\"\n\
+         artifact_hash: \"769c3217d371f86e26dbb06dbbefaaec400a13df92009c90e3f1ce5a54b1dabe\"\n\
+         durability: {durability}\n"
+    );
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("tiny.wasm"), MODULE.concat())?;
+    fs::write(folder.join("agent.yaml"), manifest)
+}
+
+/// The oracle as it is committed, but that it fetches once and waits for no disk.
+fn write_oracle(from: &Path, folder: &Path) -> std::io::Result<()> {
+    let manifest = fs::read_to_string(from.join("agent.yaml"))?;
+    let line = |line: &str| match line.starts_with("schedule:") {
+        true => "durability: checkpoint\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    let manifest: String = manifest.lines().map(line).collect();
+    fs::create_dir_all(folder)?;
+    fs::copy(from.join("oracle.wasm"), folder.join("oracle.wasm"))?;
+    fs::write(folder.join("agent.yaml"), manifest)
+}
+
+struct Subject {
+    name: &'static str,
+    endpoint: Endpoint,
+    turns: Vec<Duration>,
+    eight: Duration,
+}
+
+impl Subject {
+    fn new(name: &'static str, endpoint: Endpoint) -> Subject {
+        Subject { name, endpoint, turns: Vec::new(), eight: Duration::ZERO }
+    }
+
+    fn round(&mut self) -> std::io::Result<()> {
+        let mut connection = Connection::open(&self.endpoint)?;
+        for _ in 0..WARM_UP {
+            connection.get()?;
+        }
+        for _ in 0..TURNS {
+            self.turns.push(connection.get()?);
+        }
+        self.eight += many(&self.endpoint)?;
+        Ok(())
+    }
+
+    /// Milliseconds that this share of the turns took at most, once they are sorted.
+    fn at(&self, share: f64) -> f64 {
+        self.turns[((self.turns.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3
+    }
+
+    fn per_second(&self) -> f64 {
+        self.turns.len() as f64 / self.turns.iter().sum::<Duration>().as_secs_f64()
+    }
+
+    fn eight_per_second(&self) -> f64 {
+        (ROUNDS * TURNS) as f64 / self.eight.as_secs_f64()
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
-fn many(endpoint: &Endpoint) -> std::io::Result<f64> {
-    let each = TURNS / CONNECTIONS;
+fn many(endpoint: &Endpoint) -> std::io::Result<Duration> {
     let client = || -> std::io::Result<()> {
         let mut connection = Connection::open(endpoint)?;
-        (0..each).try_for_each(|_| connection.get().map(|_| ()))
+        (0..TURNS / CONNECTIONS).try_for_each(|_| connection.get().map(|_| ()))
     };
     let start = Instant::now();
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(client)).collect();
         clients.into_iter().try_for_each(|one| one.join().expect("a client does not panic"))
     })?;
-    Ok(per_second(each * CONNECTIONS, start.elapsed()))
+    Ok(start.elapsed())
 }
 
-fn per_second(count: usize, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
-}
-
-/// Where an agent is reached: by a name that only the Host header carries, on this machine.
+/// Where something answers: by a name that only the Host header carries, on this machine.
 struct Endpoint {
     host: String,
     address: SocketAddr,
+    path: String,
 }
 
 impl Endpoint {
     /// Reads `{"endpoint": "http://LABEL.localhost:PORT/...", ...}`.
-    fn read(line: &str) -> Option<Endpoint> {
-        let ready: Value = serde_json::from_str(line).ok()?;
-        let host = ready["endpoint"].as_str()?.strip_prefix("http://")?.split('/').next()?;
-        let port = host.rsplit_once(':')?.1.parse().ok()?;
-        Some(Endpoint { host: host.to_owned(), address: SocketAddr::from(([127, 0, 0, 1], port)) })
+    fn read(line: &str, path: &str) -> Result<Endpoint, Failure> {
+        let read = || -> Option<Endpoint> {
+            let said: Value = serde_json::from_str(line).ok()?;
+            let host = said["endpoint"].as_str()?.strip_prefix("http://")?.split('/').next()?;
+            let port = host.rsplit_once(':')?.1.parse().ok()?;
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            Some(Endpoint { host: host.to_owned(), address, path: path.to_owned() })
+        };
+        let what = || Failure::new(format!("no endpoint in {line}"), "look at who prints it");
+        read().ok_or_else(what)
     }
 }
 
-/// One kept-alive HTTP/1.1 connection: so little client that what is measured is the node.
+/// One kept-alive HTTP/1.1 connection: so little client that what is measured is the other side.
 struct Connection {
     stream: BufReader<TcpStream>,
     request: String,
@@ -106,7 +254,8 @@ impl Connection {
     fn open(endpoint: &Endpoint) -> std::io::Result<Connection> {
         let stream = TcpStream::connect(endpoint.address)?;
         stream.set_nodelay(true)?;
-        let request = format!("GET /price HTTP/1.1\r\nhost: {}\r\n\r\n", endpoint.host);
+        let Endpoint { host, path, .. } = endpoint;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
         Ok(Connection { stream: BufReader::new(stream), request })
     }
 
@@ -144,11 +293,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_endpoint_keeps_its_name_and_loses_its_path() {
-        let endpoint = Endpoint::read(r#"{"endpoint":"http://a-1.localhost:8080/price"}"#).unwrap();
+    fn the_endpoint_keeps_its_name_and_takes_another_path() {
+        let said = r#"{"endpoint":"http://a-1.localhost:8080/x"}"#;
+        let endpoint = Endpoint::read(said, "/price").unwrap();
         assert_eq!(endpoint.host, "a-1.localhost:8080");
         assert_eq!(endpoint.address.to_string(), "127.0.0.1:8080");
-        assert!(Endpoint::read(r#"{"endpoint":"https://a.localhost/"}"#).is_none());
-        assert!(Endpoint::read("ready").is_none());
+        assert_eq!(endpoint.path, "/price");
+        assert!(Endpoint::read(r#"{"endpoint":"https://a.localhost/"}"#, "/").is_err());
+        assert!(Endpoint::read("ready", "/").is_err());
+    }
+
+    #[test]
+    fn a_subject_is_its_median_and_what_it_does_in_a_second() {
+        let endpoint = Endpoint::read(r#"{"endpoint":"http://localhost:80"}"#, "/").unwrap();
+        let mut subject = Subject::new("it", endpoint);
+        subject.turns = [1, 2, 9].map(Duration::from_millis).to_vec();
+        assert_eq!((subject.at(0.5), subject.at(1.0)), (2.0, 9.0));
+        assert_eq!(subject.per_second(), 250.0);
     }
 }
