@@ -20,16 +20,15 @@ const HIDDEN: &[(&str, &[&str])] = &[
 ];
 
 pub fn run(repo: &Path) -> Result<(), Failure> {
-    let rustdoc = unstable_rustdoc(repo)?;
+    // The wrapper, not the environment, unlocks the format: build scripts watch that variable, and every
+    // dependency would be built again. So it would be for each crate documented on its own, with features of its own.
+    tools::cargo(repo)
+        .args(["doc", "--workspace", "--lib", "--no-deps", "--quiet", "--locked"])
+        .env("RUSTDOC", unstable_rustdoc(repo)?)
+        .env("RUSTDOCFLAGS", "-Z unstable-options --output-format json")
+        .done()?;
     let mut shown = Vec::new();
     for (name, hidden) in HIDDEN {
-        // The wrapper, not the environment, unlocks the format: build scripts watch that variable, and every
-        // dependency would be built again.
-        tools::cargo(repo)
-            .args(["rustdoc", "--quiet", "--locked", "--lib", "--package", name, "--"])
-            .args(["-Z", "unstable-options", "--output-format", "json"])
-            .env("RUSTDOC", &rustdoc)
-            .done()?;
         let file = tools::target(repo).join(format!("doc/{}.json", name.replace('-', "_")));
         let surface = read(&file)?;
         shown.extend(
