@@ -5,6 +5,7 @@ mod kit;
 mod site;
 
 use std::{
+    fs,
     io::Write as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use std::{
 
 use daee_chain::{EventKind, Phase};
 use daee_client::{Deployer, Market, NetworkFile, Offer, Windows};
-use daee_testkit::{BadGateway, Badness, Program, closed_port, folder, is_alive};
+use daee_testkit::{BadGateway, Badness, Process, Program, binary, closed_port, folder, is_alive};
 use daee_types::{ByteSize, DeploymentId, MilliCpu, Resources, TokenAmount};
 use serde_json::{Value, json};
 
@@ -334,9 +335,7 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_ends_whole_and_goes_on_from_its_folder() {
     let dir = folder();
-    let port = kit::free_ports(5).to_string();
-    let program = Program::ours("daee-node").args(["dev", "--json", "--port", &port, "--dir"]);
-    let program = program.args([dir.path()]);
+    let program = dev_at(dir.path(), kit::free_ports(5));
     let mut dev = program.start();
     let first = dev.ready(2 * SOON);
     let market = Market::connect(NetworkFile::load(&dir.path().join("network.json")).unwrap());
@@ -359,8 +358,13 @@ async fn a_network_ends_whole_and_goes_on_from_its_folder() {
     assert!(nodes.iter().all(|node| all.contains(node)), "{nodes:?} are of {all:?}");
     assert!(all.len() > nodes.len(), "and the oracle's cell");
 
-    // Ctrl-C.
-    dev.interrupt();
+    // A second one in the same folder would undo the first.
+    let ended = run(&dev_at(dir.path(), kit::free_ports(5))).await;
+    assert_eq!(ended.code, Some(2), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains(&dir.path().display().to_string()), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stop it"), "{}", ended.stderr);
+
+    ctrl_c(&dev);
     assert_eq!(dev.wait(SOON).and_then(|status| status.code()), Some(0), "{}", dev.stderr());
     until("every process has ended", SOON, async || {
         (!all.iter().any(|pid| is_alive(*pid))).then_some(())
@@ -391,9 +395,47 @@ async fn a_network_ends_whole_and_goes_on_from_its_folder() {
     assert_eq!(first["deployment"], third["deployment"]);
     let after = until("the prices of before", SOON, prices).await;
     assert_eq!(after[0], before[0], "the state goes on");
-    dev.interrupt();
+    ctrl_c(&dev);
     assert_eq!(dev.wait(SOON).and_then(|status| status.code()), Some(0), "{}", dev.stderr());
     assert_eq!(processes_of(dir.path()), [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_ended_while_it_starts_leaves_no_process() {
+    let dir = folder();
+    let program = dev_at(dir.path(), kit::free_ports(5));
+    // With a chain and no node yet, with the first, and with all of them but nothing deployed.
+    for nodes in [0, 1, 3] {
+        let mut dev = program.start();
+        until("its chain and nodes", SOON, async || {
+            let chain = dir.path().join("chain").exists();
+            (chain && descendants(dev.id()).len() >= nodes).then_some(())
+        })
+        .await;
+        let all = descendants(dev.id());
+        ctrl_c(&dev);
+        assert_eq!(dev.wait(SOON).and_then(|status| status.code()), Some(0), "{}", dev.stderr());
+        until("every process has ended", SOON, async || {
+            (!all.iter().any(|pid| is_alive(*pid))).then_some(())
+        })
+        .await;
+        assert_eq!(processes_of(dir.path()), [0; 0]);
+        fs::remove_dir_all(dir.path()).expect("nobody holds it");
+    }
+    let mut dev = program.start();
+    assert!(dev.ready(2 * SOON)["deployment"].is_u64(), "and the next start works");
+}
+
+/// `daee-node dev` as a shell starts it: in a process group of its own.
+fn dev_at(dir: &Path, port: u16) -> Program {
+    let dev = [binary("daee-node"), "dev".into(), "--json".into(), "--port".into()];
+    Program::new("setsid").args(dev).args([&port.to_string(), "--dir"]).args([dir])
+}
+
+/// What a terminal does on Ctrl-C: every process of the group is told, not only the first.
+fn ctrl_c(dev: &Process) {
+    let kill = Program::new("/bin/sh").args(["-c", &format!("kill -s INT -- -{}", dev.id())]);
+    assert_eq!(kill.run(SOON).code, Some(0), "the group is there");
 }
 
 fn pids(ready: &Value) -> Vec<u32> {
@@ -407,7 +449,7 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(at: &Path) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("the folder is there");
+        fs::create_dir_all(at).expect("the folder is there");
         let mount = Program::new("/bin/sh")
             .args(["-c", "mount -t tmpfs -o size=32m,mode=0700 none \"$0\""])
             .args([at]);
@@ -419,7 +461,7 @@ impl SmallDisk {
     }
 
     fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.ballast()).expect("there is room for a name");
+        let mut ballast = fs::File::create(self.ballast()).expect("there is room for a name");
         // Down to the last byte, in smaller and smaller pieces.
         for size in [1 << 20, 4 << 10, 1] {
             while ballast.write_all(&vec![0; size]).is_ok() {}
@@ -427,7 +469,7 @@ impl SmallDisk {
     }
 
     fn free(&self) {
-        std::fs::remove_file(self.ballast()).expect("it is there");
+        fs::remove_file(self.ballast()).expect("it is there");
     }
 }
 
