@@ -7,22 +7,20 @@ use crate::tools;
 /// What the contracts' npm packages bring.
 pub struct Foundry {
     /// Where the contracts are.
-    pub folder: PathBuf,
-    pub forge: PathBuf,
+    folder: PathBuf,
     pub anvil: PathBuf,
 }
 
 /// Installs what the lock file names, or nothing; scripts of packages have no business here.
 pub fn install(repo: &Path) -> Result<Foundry, Failure> {
     let folder = repo.join("crates/daee-chain/contracts");
-    let bin = folder.join("node_modules/.bin");
     tools::npm(&folder)?
         .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"])
         .done()
         .map_err(|failure| {
             failure.fixed_by("check that npm reaches its registry, then run it again")
         })?;
-    Ok(Foundry { forge: bin.join("forge"), anvil: bin.join("anvil"), folder })
+    Ok(Foundry { anvil: folder.join("node_modules/.bin/anvil"), folder })
 }
 
 impl Foundry {

@@ -1,85 +1,54 @@
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::Report;
-use crate::contracts;
 use crate::failure::Failure;
-use crate::run::Run;
+use crate::tools;
 
-/// The calls that somebody pays for, in the order in which a deployment sees them.
-const CALLS: &[(&str, &[&str])] = &[
-    ("NodeRegistry", &["register", "stake", "unstake"]),
-    (
-        "DaeeManager",
-        &[
-            "deploy",
-            "bid",
-            "assign",
-            "anchor",
-            "open",
-            "settle",
-            "topUp",
-            "update",
-            "refuseUpdate",
-            "stop",
-            "finish",
-            "expire",
-            "withdraw",
-        ],
-    ),
-    ("DaeeOutbox", &["publish"]),
-];
-
-/// What each call of the contracts costs at most over forge's tests, each in a transaction of its own. A
-/// median would count the calls that tests expect to fail.
+/// What each call of the contracts uses, from their creation to the last withdrawal: a test drives them all on the
+/// development chain, and `cargo xtask test` holds the same calls on Anvil to the same gas.
 pub fn run(repo: &Path) -> Result<Report, Failure> {
-    let foundry = contracts::install(repo)?;
-    let args = ["test", "--isolate", "--gas-report", "--json"];
-    let out = Run::new(&foundry.forge).dir(&foundry.folder).args(args).text()?;
-    let contracts = out.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+    let said = tools::cargo(repo)
+        // The whole workspace, so that nothing is built again that its tests have built.
+        .args(["test", "--quiet", "--locked", "--workspace", "--test", "gas"])
+        .args(["--", "--nocapture", "each_time"])
+        .text()?;
     let mut report = Report::new("gas");
-    for (contract, calls) in CALLS {
-        for call in *calls {
-            if let Some(gas) = most(contracts.as_ref().unwrap_or(&Value::Null), contract, call) {
-                report.figure(format!("{contract}.{call}"), gas, "gas");
-            }
-        }
+    for (call, gas) in costs(&said) {
+        report.figure(call, gas, "gas");
     }
     if report.is_empty() {
-        return Err(Failure::new(
-            "forge measured no call of ours",
-            "cargo xtask contracts --check",
-        ));
+        return Err(Failure::new("no call was measured", "cargo test -p daee-e2e --test gas"));
     }
     Ok(report)
 }
 
-/// From `[{"contract": "src/DaeeManager.sol:DaeeManager", "functions": {"bid(uint256,uint128)": {"max": 1}}}]`.
-fn most(contracts: &Value, contract: &str, call: &str) -> Option<f64> {
-    let suffix = format!(":{contract}");
-    let named =
-        |entry: &&Value| entry["contract"].as_str().is_some_and(|name| name.ends_with(&suffix));
-    let functions = contracts.as_array()?.iter().find(named)?["functions"].as_object()?;
-    let (_, figures) = functions.iter().find(|(name, _)| name.split('(').next() == Some(call))?;
-    figures["max"].as_f64()
+/// From lines such as `gas of bid: 158000`: each call once, where it was first made, with the most it used.
+fn costs(said: &str) -> Vec<(&str, f64)> {
+    let mut costs: Vec<(&str, f64)> = Vec::new();
+    for line in said.lines() {
+        // A test runner may have begun the line.
+        let Some((call, gas)) =
+            line.split_once("gas of ").and_then(|(_, cost)| cost.rsplit_once(": "))
+        else {
+            continue;
+        };
+        let Ok(gas) = gas.trim().parse() else { continue };
+        match costs.iter_mut().find(|(known, _)| *known == call) {
+            Some((_, most)) => *most = most.max(gas),
+            None => costs.push((call, gas)),
+        }
+    }
+    costs
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn a_call_is_found_by_its_contract_and_its_whole_name() {
-        let contracts = json!([
-            {"contract": "test/T.sol:T", "functions": {"bid(uint256)": {"max": 1}}},
-            {"contract": "src/M.sol:M", "functions": {"bidders()": {"max": 2}, "bid(uint256)": {"max": 3}}},
-        ]);
-        assert_eq!(most(&contracts, "M", "bid"), Some(3.0));
-        assert_eq!(most(&contracts, "M", "bidder"), None);
-        assert_eq!(most(&contracts, "N", "bid"), None);
-        assert_eq!(most(&Value::Null, "M", "bid"), None);
+    fn a_call_is_shown_once_with_the_most_it_used() {
+        let said = "running 1 test\ntest x ... gas of bid: 3\ngas of open, the first: 9\n\
+            gas of bid: 5\ngas of bid: 4\ngas of nothing\nok\n";
+        assert_eq!(costs(said), [("bid", 5.0), ("open, the first", 9.0)]);
     }
 }
