@@ -236,6 +236,8 @@ pub(crate) async fn follow(
 ) {
     let looks = Looks::default();
     let mut follower = shared.chain.follow(cursor);
+    // Kept until they are written: a cursor that passed them unwritten would never come back to them.
+    let (mut opened, mut closed) = (Vec::new(), Vec::new());
     loop {
         let step = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -249,7 +251,6 @@ pub(crate) async fn follow(
                 continue;
             }
         };
-        let (mut opened, mut closed) = (Vec::new(), Vec::new());
         let mut touched = BTreeSet::new();
         for event in &step.events {
             touched.extend(event.deployment());
@@ -259,9 +260,13 @@ pub(crate) async fn follow(
                 _ => {}
             }
         }
-        let cursor = step.cursor.to_bytes();
-        let store = shared.store.clone();
-        let moved = blocking(move || store.advance(&cursor, &opened, &closed)).await;
+        let (cursor, store) = (step.cursor.to_bytes(), shared.store.clone());
+        let noted = (opened.clone(), closed.clone());
+        let moved = blocking(move || store.advance(&cursor, &noted.0, &noted.1)).await;
+        if let Ok(Ok(())) = moved {
+            opened.clear();
+            closed.clear();
+        }
         said("the chain's cursor", moved.map(|moved| moved.map_err(|e| e.to_string())));
         if step.reorged {
             tracing::info!(block = step.head.number, "the chain took another branch");
