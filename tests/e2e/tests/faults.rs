@@ -146,6 +146,67 @@ async fn a_chain_that_drops_in_the_middle_of_a_deployment_gets_one_deployment_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_away_for_less_than_its_grace_keeps_its_lease_and_its_agents_state() {
+    let site = Site::start().await;
+    let proxy = Proxy::before(&site.chain.url()).await;
+    let mut node = site.node(1, json!({ "rpc": [proxy.url()] })).await;
+    // Would take the lease, and the bounty for ending it.
+    let dearer = json!({ "cpu": site::per_hour(200), "memory_gib": site::per_hour(20) });
+    let rival = site.node(2, json!({ "price": dearer, "bid_wait_millis": 1_000 })).await;
+    let market = site.market().await;
+    let (id, endpoint) = deploy(&market.deployer(site.chain.key(0)), "acme.kept").await;
+    let lease = market.deployment(id).await.unwrap().lease;
+    assert_eq!(lease.node, node.account);
+    let count = async || {
+        let (status, count) = ask(&market, &endpoint, Evil::None).await;
+        (status == 200).then(|| count.as_u64()).flatten()
+    };
+    let opens_another = async || {
+        let seq = market.deployment(id).await.unwrap().lease.seq;
+        until("another checkpoint on chain", SOON, async || {
+            let now = market.deployment(id).await.ok()?.lease;
+            assert_eq!((now.node, now.epoch), (lease.node, lease.epoch), "the lease goes on");
+            (now.seq > seq).then_some(())
+        })
+        .await;
+    };
+
+    // The chain is away, and whoever asks the agent does not notice.
+    proxy.judge(|_| Fate::LoseRequest);
+    let mut last = 0;
+    for _ in 0..20 {
+        let now = count().await.expect("it answers on");
+        assert!(now > last, "{now} after {last}");
+        last = now;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    proxy.up();
+    opens_another().await;
+
+    // Its cell is gone, which is the node's to mend and costs no more than what was in it.
+    let now = count().await.expect("it answers");
+    for cell in node.cells() {
+        daee_testkit::kill(cell);
+    }
+    let after = until("the agent in another cell", SOON, count).await;
+    assert!(after > now, "{after} after {now}");
+
+    // The node itself is gone, as in a power cut, and back.
+    node.process.kill();
+    node.process = node.program().start();
+    node.process.ready(SOON);
+    let last = after;
+    let after = until("the agent again", SOON, count).await;
+    assert!(after > last, "{after} after {last}: what was acknowledged is kept");
+    opens_another().await;
+    let step = market.chain().follow(None).next().await.expect("events can be read");
+    for event in step.events.iter().filter(|event| event.deployment() == Some(id)) {
+        assert!(!matches!(event.kind, EventKind::Expired { .. }), "{event:?}");
+    }
+    assert_eq!(rival.cells(), [0; 0], "nobody else ran it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_named_with_its_fix_and_leaves_no_process() {
     let dir = folder();
     let first = kit::free_ports(5);
@@ -166,8 +227,8 @@ async fn a_port_in_use_is_named_with_its_fix_and_leaves_no_process() {
     }
 
     let site = Site::start().await;
-    let mut node = site.node(1, json!({})).await;
-    // The same node again: its port is its own choice here, so its folder is what is in use.
+    let mut node = site.node(1, json!({ "listen": "127.0.0.1:0" })).await;
+    // The same node again, which takes any port: its folder is what is in use.
     let ended = run(&node.program()).await;
     assert_eq!(ended.code, Some(2), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stderr.contains("in use by another process"), "{}", ended.stderr);

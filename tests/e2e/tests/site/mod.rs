@@ -20,7 +20,7 @@ use daee_types::{
 };
 use serde_json::{Value, json};
 
-use crate::kit::until;
+use crate::kit::{free_ports, until};
 
 /// Far above what anything here takes.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -198,7 +198,7 @@ impl Site {
 
         let mut all = json!({
             "dir": self.path(&name),
-            "listen": "127.0.0.1:0",
+            "listen": format!("127.0.0.1:{}", free_ports(1)),
             "zone": "localhost",
             "rpc": [self.chain.url()],
             "contracts": contracts,
