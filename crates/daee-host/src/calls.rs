@@ -9,6 +9,7 @@ use daee_types::{DeploymentId, LeafHash};
 use crate::{
     host::Shared,
     node::{Call, CallOutcome, Leaf},
+    worker::blocking,
 };
 
 /// Does a call and says how it ended. A revert is the contract's no; everything else may be tried again.
@@ -50,14 +51,11 @@ async fn attempt(shared: &Arc<Shared>, call: &Call) -> Result<Mined, Problem> {
         Call::Anchor { leaves } => {
             // Each place in a lease's sequence is signed once, whatever happens after (MARKET rule 7).
             let signer = shared.clone();
-            let to_sign = leaves.clone();
-            let signed = tokio::task::spawn_blocking(move || {
-                to_sign.iter().try_for_each(|leaf| signer.signer.sign(&leaf.0).map(|_| ()))
-            });
-            signed
+            let to_sign: Vec<_> = leaves.iter().map(|leaf| leaf.0).collect();
+            blocking(move || signer.signer.sign_all(&to_sign).into_iter().collect())
                 .await
-                .map_err(|error| Problem::Node(error.to_string()))?
-                .map_err(|error| Problem::Node(error.to_string()))?;
+                .and_then(|signed: Result<Vec<_>, _>| signed.map_err(|error| error.to_string()))
+                .map_err(Problem::Node)?;
             account.anchor(anchor_root(&tree(leaves))).await?
         }
         Call::Open { leaf, among } => {
