@@ -26,6 +26,7 @@ contract DaeeManager is IDaeeManager, Pausable {
     using SafeERC20 for IERC20;
 
     uint256 public constant ARTIFACT_MAX = 1 << 20; // one raw block; larger files have their own rule
+    uint256 public constant ROOTS_KEPT = 64; // the last roots of a node that leaves can be opened under
     bytes32 private constant CHECKPOINT = keccak256(
         "Checkpoint(uint256 deployment,bytes32 epoch,uint64 seq,bytes32 prevLeafHash,uint64 turn,bytes32 preRoot,bytes32 stateRoot,bytes32 logRoot,bytes32 transcriptRoot,bytes32 artifactHash,uint32 runtimeVersion,uint64 fuel,uint64 coveredSeconds)"
     );
@@ -33,6 +34,12 @@ contract DaeeManager is IDaeeManager, Pausable {
     uint8 private constant STOPPED = 1;
     uint8 private constant REFUSED = 2;
     uint8 private constant EXHAUSTED = 3;
+
+    /// A root in one slot. 192 bits of it are enough: to open what was not anchored takes a second preimage.
+    struct Anchor {
+        bytes24 root;
+        uint64 time;
+    }
 
     /// Whose an epoch was: evidence counts against this pair alone (MARKET rule 7).
     struct Tenure {
@@ -61,12 +68,12 @@ contract DaeeManager is IDaeeManager, Pausable {
 
     uint256 public deploymentCount;
     mapping(address account => uint256) public claimable;
-    mapping(address node => mapping(bytes32 root => uint64)) public anchoredAt;
     mapping(bytes32 epoch => bool) public equivocated;
     mapping(bytes32 commitment => uint256) public evidenceBlock;
 
     mapping(uint256 id => Deployment) internal _deployments;
     mapping(address node => Coverage) internal _coverage;
+    mapping(address node => Anchor[ROOTS_KEPT]) private _anchors;
     mapping(bytes32 epoch => Tenure) private _tenures;
 
     constructor(ERC20Burnable token_, INodeRegistry registry_, Params memory p) {
@@ -229,17 +236,17 @@ contract DaeeManager is IDaeeManager, Pausable {
 
     /// @inheritdoc IDaeeManager
     /// @dev MARKET rules 1 to 3: an anchor credits what passed since the last one, at most the node's interval;
-    /// what was missed is never filled in. A root counts once.
+    /// what was missed is never filled in. The last 64 roots are kept, in slots that are written over: a leaf is opened
+    /// while its root is among them.
     function anchor(bytes32 root) external {
         Coverage storage c = _coverage[msg.sender];
         // Fixed when the node registered, so it is asked for once.
         if (c.interval == 0) c.interval = registry.anchorIntervalOf(msg.sender);
         require(c.interval > 0, INodeRegistry.NotRegistered(msg.sender));
-        require(anchoredAt[msg.sender][root] == 0, RootRepeated(root));
+        _anchors[msg.sender][c.anchors % ROOTS_KEPT] = Anchor(bytes24(root), uint64(block.timestamp));
         c.covered += _running(c);
         c.lastAnchor = uint64(block.timestamp);
         c.anchors += 1;
-        anchoredAt[msg.sender][root] = uint64(block.timestamp);
         emit Anchored(msg.sender, root, c.covered);
     }
 
@@ -380,6 +387,11 @@ contract DaeeManager is IDaeeManager, Pausable {
         return (d.phase, d.lease.node, d.lease.epoch);
     }
 
+    /// @notice When the node anchored this root, if it is among its last 64; 0 if not.
+    function anchoredAt(address node, bytes32 root) external view returns (uint64) {
+        return _anchoredAt(node, root, 0);
+    }
+
     function lesseeOf(bytes32 epoch) external view returns (address) {
         return _tenures[epoch].node;
     }
@@ -459,12 +471,23 @@ contract DaeeManager is IDaeeManager, Pausable {
     /// When the root was anchored by this lease's node, within the lease or its closing grace.
     function _anchoredInLease(Deployment storage d, bytes32 root) private view returns (uint64 anchored) {
         Lease storage l = d.lease;
-        anchored = anchoredAt[l.node][root];
-        require(anchored != 0 && anchored >= l.assignedAt, NotAnchored(root));
+        anchored = _anchoredAt(l.node, root, l.assignedAt);
+        require(anchored != 0, NotAnchored(root));
         if (l.endTime != 0) {
             uint64 last = l.endTime + d.terms.openWindow;
             require(anchored <= last && block.timestamp <= last, TooLate(last));
         }
+    }
+
+    /// From the newest on, since what is opened is nearly always the last.
+    function _anchoredAt(address node, bytes32 root, uint64 since) private view returns (uint64) {
+        uint64 count = _coverage[node].anchors;
+        for (uint64 back = 1; back <= ROOTS_KEPT && back <= count; back++) {
+            Anchor memory a = _anchors[node][(count - back) % ROOTS_KEPT];
+            if (a.time < since) return 0;
+            if (a.root == bytes24(root)) return a.time;
+        }
+        return 0;
     }
 
     /// A leaf of the pending version, anchored since it was proposed, accepts it: an update of the manifest alone

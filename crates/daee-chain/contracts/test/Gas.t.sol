@@ -7,6 +7,19 @@ import {Market} from "./Market.sol";
 /// @notice Every call that somebody pays for, as it comes in practice: `cargo xtask bench gas` reads what each cost in a
 /// transaction of its own. Figures, not assertions.
 contract GasTest is Market {
+    /// A market that has run for a while: no counter and no account of it is at zero.
+    function setUp() public override {
+        super.setUp();
+        uint256 id = _run();
+        for (uint256 i = 0; i < 70; i++) {
+            _pass(INTERVAL);
+            _anchor(alpha);
+            _anchor(beta);
+        }
+        _settle(id);
+        _stop(_deploy());
+    }
+
     function test_the_life_of_a_deployment() public {
         address alphaOwner = _ownerOf("alpha");
         uint256 id = _deploy();
@@ -14,15 +27,14 @@ contract GasTest is Market {
         _bid(beta, id, RATE / 2);
         _bid(alpha, id, RATE / 3);
         _assign(id);
+        bytes32 epoch = manager.deployment(id).lease.epoch;
+        _anchorAndOpen(id);
         for (uint256 i = 0; i < 5; i++) {
-            _anchorAndOpen(id);
             _pass(INTERVAL);
-            _anchor(alpha);
+            _anchorAndOpen(id);
             _settle(id);
-            bytes32 epoch = manager.deployment(id).lease.epoch;
             vm.prank(alpha);
             outbox.publish(id, epoch, uint64(i), "price-eth-usd", abi.encode(i));
-            _pass(INTERVAL);
         }
         vm.prank(alphaOwner);
         manager.withdraw(alphaOwner);

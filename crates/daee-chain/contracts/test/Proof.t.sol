@@ -27,15 +27,41 @@ contract ProofTest is Market {
         assertEq(manager.coverage(beta).covered, 0);
     }
 
-    function test_a_root_counts_once_for_a_node() public {
+    function test_a_root_repeated_credits_time_as_any_other_and_is_each_nodes_own() public {
         bytes32 root = _anchor(alpha);
-        _pass(INTERVAL);
-        vm.expectRevert(abi.encodeWithSelector(IDaeeManager.RootRepeated.selector, root));
+        _pass(10);
         vm.prank(alpha);
         manager.anchor(root);
-        vm.prank(beta);
-        manager.anchor(root);
-        assertEq(manager.anchoredAt(beta, root), _now());
+        assertEq(manager.anchoredAt(alpha, root), _now());
+        assertEq(manager.coverage(alpha).covered, 10);
+        assertEq(manager.anchoredAt(beta, root), 0);
+    }
+
+    function test_the_last_64_roots_of_a_node_are_kept() public {
+        uint64 start = _now();
+        for (uint256 i = 0; i < 130; i++) {
+            vm.prank(alpha);
+            manager.anchor(bytes32((i + 1) << 64));
+            _pass(1);
+        }
+        for (uint256 i = 0; i < 130; i++) {
+            assertEq(manager.anchoredAt(alpha, bytes32((i + 1) << 64)), i < 130 - 64 ? 0 : start + i);
+        }
+        assertEq(manager.anchoredAt(alpha, 0), 0);
+        assertEq(manager.anchoredAt(stranger, 0), 0);
+    }
+
+    function test_a_leaf_is_opened_while_its_root_is_kept_and_not_after() public {
+        uint256 id = _run();
+        IDaeeManager.Checkpoint memory leaf = _next(id);
+        bytes32[] memory proof = _anchorLeaf(leaf);
+        for (uint256 i = 0; i < 63; i++) _anchor(alpha);
+        uint256 kept = vm.snapshotState();
+        manager.open(id, leaf, proof);
+        vm.revertToState(kept);
+        _anchor(alpha);
+        vm.expectPartialRevert(IDaeeManager.NotAnchored.selector);
+        manager.open(id, leaf, proof);
     }
 
     function test_only_a_registered_operator_anchors() public {
@@ -147,7 +173,7 @@ contract ProofTest is Market {
     }
 
     function test_a_root_from_before_the_lease_opens_nothing() public {
-        // The epoch cannot be known before its block; a root repeated from an earlier time is the other way in.
+        // The epoch cannot be known before its block; who makes the block is the exception.
         uint256 id = _deploy();
         _bid(alpha, id, RATE);
         _until(manager.deployment(id).bidsClose);

@@ -127,7 +127,7 @@ interface IDaeeManager {
     error WrongManifest(bytes32 given, bytes32 offered);
     error RateAboveMaximum(uint256 rate, uint256 maximum);
     error IntervalTooLong(uint256 nodeInterval, uint256 maximum);
-    error NotAnchored(bytes32 root);
+    error NotAnchored(bytes32 root); // not by this lease's node, or not among its last roots, or before the lease
     error StaleEpoch(bytes32 given, bytes32 current);
     error SeqNotHigher(uint64 given, uint64 last);
     error WrongPreRoot(bytes32 given, bytes32 expected);
@@ -137,7 +137,6 @@ interface IDaeeManager {
     error TooEarly(uint64 time);
     error TooLate(uint64 time);
     error NothingToDo();
-    error RootRepeated(bytes32 root);
     error NotEvidence(string why);
 
     /// @notice Opens a deployment for bids and takes `payment` into its escrow; burns a fee by size (MARKET rule 10).
