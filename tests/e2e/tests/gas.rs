@@ -231,6 +231,8 @@ impl Net {
         self.pass(5).await;
         self.prove("anchor", "open", chain, id, operator, V1).await;
         self.call("settle", cast.stranger.settle(&[id])).await;
+        let open = "open in a tree of a thousand";
+        self.prove_among(1_000, "anchor", open, chain, id, operator, V1).await;
         self.call("settle nothing", cast.stranger.settle(&[id, DeploymentId(77)])).await;
 
         let epoch = read(chain, id).await.lease.epoch;
@@ -291,7 +293,7 @@ impl Net {
         self.call("expire", stranger.expire(id)).await;
 
         self.lease(id, cast).await;
-        let (one, _) = leaf(&read(chain, id).await, V1);
+        let (one, _) = leaf(&read(chain, id).await, V1, 2);
         let other = Checkpoint { fuel: one.fuel + 1, ..one };
         let signed = |leaf: &Checkpoint| {
             let digest = chain.domain().digest(leaf.leaf_hash().as_bytes());
@@ -346,7 +348,21 @@ impl Net {
         operator: &Account,
         artifact: &[u8],
     ) {
-        let (leaf, proof) = leaf(&read(chain, id).await, artifact);
+        self.prove_among(2, anchor, open, chain, id, operator, artifact).await;
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is another thing that the script says")]
+    async fn prove_among(
+        &mut self,
+        leaves: u64,
+        anchor: &'static str,
+        open: &'static str,
+        chain: &Chain,
+        id: DeploymentId,
+        operator: &Account,
+        artifact: &[u8],
+    ) {
+        let (leaf, proof) = leaf(&read(chain, id).await, artifact, leaves);
         let root = daee_market::root_of_proof(id, leaf.leaf_hash(), &proof).expect("a proof");
         self.call(anchor, operator.anchor(root)).await;
         self.call(open, operator.open(&leaf, &proof)).await;
@@ -427,8 +443,8 @@ fn manifest(module: &[u8]) -> ManifestHash {
     ManifestHash::of(&ArtifactHash::of(module), &body())
 }
 
-/// A checkpoint that follows what is open, and its proof in a tree with another.
-fn leaf(found: &Deployment, module: &[u8]) -> (Checkpoint, Vec<Word>) {
+/// A checkpoint that follows what is open, and its proof in a tree of so many.
+fn leaf(found: &Deployment, module: &[u8], leaves: u64) -> (Checkpoint, Vec<Word>) {
     let seq = found.lease.seq + 1;
     let leaf = Checkpoint {
         deployment: found.id,
@@ -446,8 +462,9 @@ fn leaf(found: &Deployment, module: &[u8]) -> (Checkpoint, Vec<Word>) {
         fuel: 1000 * seq,
         covered_seconds: found.lease.covered_seconds,
     };
-    let other = (DeploymentId(found.id.0 + 1), LeafHash::ZERO);
-    let tree = AnchorTree::new([(found.id, leaf.leaf_hash()), other]).expect("two leaves");
+    let others = (1..leaves).map(|at| (DeploymentId(found.id.0 + at), LeafHash::ZERO));
+    let all = std::iter::once((found.id, leaf.leaf_hash())).chain(others);
+    let tree = AnchorTree::new(all).expect("one leaf for each deployment");
     (leaf, tree.proof(found.id).expect("it is in there"))
 }
 
