@@ -474,9 +474,18 @@ impl Served {
 
     /// Makes all that was written durable, and lets go what waited for it.
     fn settle(&mut self) -> Result<(), String> {
-        if self.waiting.is_empty() && self.effects.is_empty() {
-            return Ok(());
+        if !self.waiting.is_empty() || !self.effects.is_empty() {
+            self.release()?;
         }
+        // Where no answer waits for the disk, turns come to it all the same.
+        if self.store.deltas() > DELTAS_MAX {
+            let base = envelope::write(&self.version, &self.agent.snapshot());
+            self.store.rebase(&base).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), String> {
         if let Err(error) = self.store.sync() {
             let why = error.to_string();
             for (reply, _) in self.waiting.drain(..) {
@@ -489,10 +498,6 @@ impl Served {
         }
         if !self.effects.is_empty() {
             let _ = self.words.send(Told::Publish(std::mem::take(&mut self.effects)));
-        }
-        if self.store.deltas() > DELTAS_MAX {
-            let base = envelope::write(&self.version, &self.agent.snapshot());
-            self.store.rebase(&base).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -561,4 +566,71 @@ impl Served {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use daee_artifact::Artifact;
+    use daee_runtime::{Nothing, RuntimeConfig};
+    use daee_types::ArtifactHash;
+
+    use super::*;
+
+    /// Keeps every turn and says nothing.
+    const SILENT: &str = r#"(module
+        (memory (export "memory") 1)
+        (func (export "daee_turn") (result i32) i32.const 0))"#;
+
+    #[test]
+    fn a_restart_reads_few_turns_whatever_answers_wait_for() {
+        check("local");
+        check("turn");
+        check("checkpoint");
+    }
+
+    fn check(durability: &str) {
+        let wasm = wat::parse_str(SILENT).unwrap();
+        let hash = ArtifactHash::of(&wasm);
+        let manifest = format!(
+            "agent_id: \"test.silent@v1.0.0\"\nresources:\n  cpu: \"100m\"\n  memory: \"1MiB\"\n\
+             entry_point: \"silent.wasm\"\nartifact_hash: \"{hash}\"\ndurability: {durability}\n"
+        );
+        let manifest = Arc::new(Manifest::read(manifest.as_bytes()).unwrap());
+        let runtime = Runtime::new(RuntimeConfig::in_process()).unwrap();
+        let artifact = Artifact::fetched(wasm).verify(&hash).unwrap();
+        let launch = Launch::new(runtime.prepare(&artifact, None).unwrap());
+        let version = Version { number: 1, artifact: hash, body: manifest.body_hash() };
+        let dir = tempfile::tempdir().unwrap();
+        let base = envelope::write(&version, &launch.snapshot.encode());
+        let kept = AgentStore::create(dir.path(), &base).unwrap();
+        let (id, epoch) = (DeploymentId(1), EpochId::new([1; 32]));
+        let outside = Box::new(Nothing::default());
+        let plan = Plan { id, epoch, version, manifest, launch, outside };
+        let (words, _told) = mpsc::unbounded_channel();
+        let (handle, thread) = start(&runtime, plan, kept, &Beginning::Start, words).unwrap();
+
+        let turns = DELTAS_MAX + 10;
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(async {
+            for _ in 0..turns {
+                let request = Request {
+                    method: "GET".into(),
+                    path: "/".into(),
+                    query: String::new(),
+                    headers: Vec::new(),
+                    body: Vec::new(),
+                };
+                let reply = handle.request(request).await.unwrap();
+                assert!(matches!(reply, Reply::Answer(Answer { status: 204, .. })));
+            }
+            handle.end().await;
+        });
+        thread.join().unwrap();
+
+        let opened = AgentStore::open(dir.path()).unwrap().unwrap();
+        assert!(opened.deltas.len() < 20, "{durability}: {}", opened.deltas.len());
+        let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+        // The start turn is one, too.
+        assert_eq!(snapshot.progress.turn, u64::from(turns) + 1, "{durability}");
+    }
 }
