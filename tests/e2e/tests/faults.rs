@@ -154,7 +154,7 @@ async fn a_node_that_is_away_for_less_than_its_grace_keeps_its_lease_and_its_age
     let dearer = json!({ "cpu": site::per_hour(200), "memory_gib": site::per_hour(20) });
     let rival = site.node(2, json!({ "price": dearer, "bid_wait_millis": 1_000 })).await;
     let market = site.market().await;
-    let (id, endpoint) = deploy(&market.deployer(site.chain.key(0)), "acme.kept").await;
+    let (id, endpoint) = deploy(&market.deployer(site.chain.key(0)), "acme.kept", 3).await;
     let lease = market.deployment(id).await.unwrap().lease;
     assert_eq!(lease.node, node.account);
     let count = async || {
@@ -257,9 +257,9 @@ async fn a_full_disk_costs_the_turns_it_cannot_keep_and_nothing_else() {
     let mut node = site.node(1, json!({ "capacity": one })).await;
     let market = site.market().await;
     let deployer = market.deployer(site.chain.key(0));
-    let (here, endpoint) = deploy(&deployer, "acme.here").await;
+    let (here, endpoint) = deploy(&deployer, "acme.here", 3).await;
     let other = site.node(2, json!({})).await;
-    let (there, other_endpoint) = deploy(&deployer, "acme.there").await;
+    let (there, other_endpoint) = deploy(&deployer, "acme.there", 3).await;
     assert_eq!(market.deployment(here).await.unwrap().lease.node, node.account);
     assert_eq!(market.deployment(there).await.unwrap().lease.node, other.account);
     let (status, kept) = ask(&market, &endpoint, Evil::None).await;
@@ -317,13 +317,13 @@ async fn a_full_disk_costs_the_turns_it_cannot_keep_and_nothing_else() {
 }
 
 /// An agent of this name, running: its deployment and endpoint.
-async fn deploy(deployer: &Deployer, name: &str) -> (DeploymentId, String) {
+async fn deploy(deployer: &Deployer, name: &str, bid_seconds: u32) -> (DeploymentId, String) {
     let market = deployer.market();
     let agent = Agent::new(name, "");
     let nodes = market.gateways().await.expect("the registry answers");
     market.publish(&agent.package, &nodes).await.expect("a node takes it");
     // Longer than any fault here lasts.
-    let windows = Windows { interval: 30, grace: 60, ..offer().windows };
+    let windows = Windows { bid: bid_seconds, interval: 30, grace: 60, ..offer().windows };
     let offer = Offer { windows, ..offer() };
     let id = deployer.deploy(&agent.package, &offer).await.expect("it is deployed").id;
     (id, running(market, id).await)
@@ -344,10 +344,12 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
             let (status, body) = network.get(&oracle, "/price").await;
             assert_eq!(status, 200, "the oracle answers on: {body}");
             answers.set(answers.get() + 1);
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let hostile = async {
-        let (id, endpoint) = deploy(&deployer, "acme.hostile").await;
+        // Long enough for the cheapest node to bid last, however busy the machine is.
+        let (id, endpoint) = deploy(&deployer, "acme.hostile", 12).await;
         assert_eq!(network.deployment(id).await.lease.node, holder.account, "the same node");
         let (status, count) = ask(market, &endpoint, Evil::None).await;
         assert_eq!(status, 200, "{count}");

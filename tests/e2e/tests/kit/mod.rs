@@ -8,7 +8,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -298,14 +301,18 @@ fn command(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// The first of some ports in a row that nobody listens on.
+/// The first of some ports in a row that nobody listens on. They lie below those that the kernel hands out, which
+/// any connection of any test may get before they are listened on.
 pub fn free_ports(count: u16) -> u16 {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let first = first.expect("a port").port();
-        let free = |offset| {
-            first.checked_add(offset).is_some_and(|p| TcpListener::bind(("127.0.0.1", p)).is_ok())
-        };
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const PLACES: u32 = 1_000;
+    // Other processes of tests begin elsewhere.
+    let begin = std::process::id().wrapping_mul(2_654_435_761) >> 16;
+    for _ in 0..PLACES {
+        let place = begin.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % PLACES;
+        let first = u16::try_from(FIRST + place * 20).expect("it is a port");
+        let free = |offset| TcpListener::bind(("127.0.0.1", first + offset)).is_ok();
         if (0..count).all(free) {
             return first;
         }
