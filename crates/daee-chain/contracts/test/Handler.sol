@@ -33,6 +33,13 @@ contract Handler is Market {
         bytes32 epoch;
     }
 
+    /// A leaf that was anchored and not opened yet.
+    struct Waiting {
+        IDaeeManager.Checkpoint leaf;
+        bytes32[] proof;
+        uint64 anchored;
+    }
+
     address[3] public nodes;
     address[3] public owners;
     uint256[3] private keys;
@@ -41,6 +48,7 @@ contract Handler is Market {
     mapping(uint256 id => Book) private books;
     bytes32[] public epochs;
     mapping(bytes32 epoch => address) public firstLessee;
+    mapping(uint256 id => Waiting) private waiting;
     Past[] private pasts;
     mapping(string what => uint256) public did;
     uint256 public steps;
@@ -248,6 +256,20 @@ contract Handler is Market {
         did["equivocate"]++;
     }
 
+    /// Somebody opens a leaf some time after it was anchored, if it can still be.
+    function openLate(uint256 salt) external step(salt) {
+        for (uint256 id = 1; id <= manager.deploymentCount(); id++) {
+            Waiting memory w = waiting[id];
+            if (w.anchored == 0 || w.anchored == _now()) continue;
+            uint32 number = manager.deployment(id).version.number;
+            try manager.open(id, w.leaf, w.proof) {
+                _noteOpen(id, w, number);
+                did["open late"]++;
+            } catch {}
+            delete waiting[id];
+        }
+    }
+
     /// A node shows a leaf of a lease that it lost, well anchored and following the last root.
     function openLost(uint256 salt) external step(salt) {
         if (pasts.length == 0) return;
@@ -374,23 +396,32 @@ contract Handler is Market {
         for (uint256 k = 0; k < mine; k++) {
             Book storage book = books[ids[k]];
             bool late = book.endTime != 0 && _now() > book.endTime + OPEN_WINDOW;
-            if ((luck >> (128 + k)) & 1 == 0 && !late) _open(ids, hashes, k, leaves[k]);
+            waiting[ids[k]] = Waiting(leaves[k], _proofOf(ids, hashes, k), _now());
+            if ((luck >> (128 + k)) & 1 == 0 && !late) _open(ids[k]);
         }
     }
 
-    function _open(uint256[] memory ids, bytes32[] memory hashes, uint256 k, IDaeeManager.Checkpoint memory leaf) private {
-        uint256 id = ids[k];
-        Book storage book = books[id];
+    function _open(uint256 id) private {
+        Waiting memory w = waiting[id];
         uint32 number = manager.deployment(id).version.number;
-        manager.open(id, leaf, _proofOf(ids, hashes, k));
-        book.root = leaf.stateRoot;
+        manager.open(id, w.leaf, w.proof);
+        _noteOpen(id, w, number);
+        delete waiting[id];
+    }
+
+    function _noteOpen(uint256 id, Waiting memory w, uint32 number) private {
+        Book storage book = books[id];
+        assertEq(w.leaf.epoch, book.epoch, "a leaf of another epoch");
+        assertEq(w.leaf.preRoot, book.root, "a leaf that does not follow");
+        book.root = w.leaf.stateRoot;
         if (manager.deployment(id).version.number > number) did["accept"]++;
-        if (book.endTime != 0) {
+        if (book.endTime != 0 && w.anchored >= book.endTime) {
             book.earned += uint256(book.tail) * book.rate;
             book.tail = 0;
             did["final leaf"]++;
-        } else if (book.startedAt == 0) {
+        } else if (book.endTime == 0 && book.startedAt == 0) {
             book.startedAt = _now();
+            if (_now() - lastAnchor[book.node] > INTERVAL) book.late = true;
             did["start"]++;
         }
         did["open"]++;

@@ -21,7 +21,7 @@ contract InvariantsTest is Test {
         handler = new Handler();
         (address t, address r, address m, address tenant_, address stranger_) = handler.parts();
         (token, registry, manager, tenant, stranger) = (IERC20(t), IRegistry(r), IManager(m), tenant_, stranger_);
-        bytes4[] memory calls = new bytes4[](18);
+        bytes4[] memory calls = new bytes4[](19);
         calls[0] = Handler.deploy.selector;
         calls[1] = Handler.bid.selector;
         calls[2] = Handler.assign.selector;
@@ -40,6 +40,7 @@ contract InvariantsTest is Test {
         calls[15] = Handler.openForeign.selector;
         calls[16] = Handler.unstake.selector;
         calls[17] = Handler.withdrawStake.selector;
+        calls[18] = Handler.openLate.selector;
         targetContract(address(handler));
         targetSelector(FuzzSelector(address(handler), calls));
     }
@@ -59,9 +60,9 @@ contract InvariantsTest is Test {
     /// An invariant that nothing tried to break holds for nothing. What forge cuts short, to show a failure, is no run.
     function afterInvariant() public view {
         if (handler.steps() < 500) return;
-        string[22] memory all = [
+        string[23] memory all = [
             "deploy", "bid", "outbid", "bid refused", "assign", "relist", "anchor", "start", "open", "final leaf", "settle",
-            "stop", "finish", "topUp", "withdraw", "update", "accept", "refuse", "expire", "equivocate", "theft refused", "unstake"
+            "stop", "finish", "topUp", "withdraw", "update", "accept", "refuse", "expire", "equivocate", "theft refused", "unstake", "open late"
         ];
         for (uint256 i = 0; i < all.length; i++) assertGt(handler.did(all[i]), 0, string.concat("never happened: ", all[i]));
     }
