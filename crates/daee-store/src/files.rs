@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{StoreError, error::at};
@@ -20,7 +21,10 @@ pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
 
 /// The same, but its name is on disk only once the folder has been synced.
 pub(crate) fn replace_unsynced(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
-    let fresh = suffixed(path, FRESH);
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    // Two may put the same file at once, and neither may write into the other's.
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let fresh = suffixed(path, &format!(".{number}{FRESH}"));
     let write = || -> io::Result<()> {
         let mut file = File::create(&fresh)?;
         parts.iter().try_for_each(|part| file.write_all(part))?;

@@ -92,6 +92,21 @@ fn a_damaged_block_is_as_good_as_none_and_is_put_again() {
 }
 
 #[test]
+fn a_block_that_many_put_at_once_is_put() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for round in 0..20_u8 {
+        let block = vec![round; 100_000];
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| store.put_block(&sha256(&block), &block).unwrap());
+            }
+        });
+        assert_eq!(store.block(&sha256(&block)).unwrap(), Some(block));
+    }
+}
+
+#[test]
 fn old_checkpoints_go_and_the_opened_one_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
