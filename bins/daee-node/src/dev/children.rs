@@ -44,6 +44,8 @@ impl NodeProcess {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(log).map_err(failed)?)
+            // Ctrl-C at a terminal is for this program, which ends its nodes in their order.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
