@@ -158,3 +158,36 @@ fn refused(error: EndpointError) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: u16, headers: &[(&str, &str)], shown: u16, kept: &[&str]) {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let answer = response(Answer { status, headers, body: b"abc".to_vec() });
+        assert_eq!(answer.status().as_u16(), shown);
+        let names: Vec<_> = answer.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, kept);
+    }
+
+    #[test]
+    fn an_agent_says_nothing_about_the_connection_or_the_length() {
+        check(200, &[("x-a", "1")], 200, &["x-a", "content-length"]);
+        check(200, &[("connection", "close"), ("content-length", "9")], 200, &["content-length"]);
+        check(200, &[("transfer-encoding", "chunked")], 200, &["content-length"]);
+        check(200, &[("x-a", "1\r\nx-b: 2"), ("bad name", "1")], 200, &["content-length"]);
+        check(204, &[], 204, &[]);
+        check(101, &[], 502, &["content-length"]);
+        check(0, &[], 502, &["content-length"]);
+    }
+
+    #[test]
+    fn an_agent_sees_nobodys_sign_in() {
+        let mut headers = HeaderMap::new();
+        for name in [SESSION_HEADER, REQUEST_HEADER, "connection", "x-a"] {
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), "1".parse().unwrap());
+        }
+        assert_eq!(shown(&headers), [("x-a".to_owned(), "1".to_owned())]);
+    }
+}

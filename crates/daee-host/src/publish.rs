@@ -76,3 +76,28 @@ fn topic_word(topic: &str) -> Word {
     word[..len].copy_from_slice(&bytes[..len]);
     word
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_turns_values_of_a_topic_the_last_one_is_published() {
+        let said = |turn, topic: &str, data: u8| Effect {
+            turn,
+            call: 0,
+            topic: topic.into(),
+            data: vec![data],
+        };
+        let list = [said(1, "a", 1), said(1, "b", 2), said(1, "a", 3), said(2, "a", 4)];
+        let published: Vec<_> = newest(&list).map(|effect| effect.data[0]).collect();
+        assert_eq!(published, [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_topic_is_what_solidity_makes_of_a_short_string() {
+        let word = topic_word("price");
+        assert_eq!((&word[..5], &word[5..]), (&b"price"[..], &[0; 27][..]));
+        assert_eq!(topic_word(&"x".repeat(40)), [b'x'; 32]);
+    }
+}

@@ -1,0 +1,173 @@
+use std::sync::LazyLock;
+
+use daee_artifact::Artifact;
+use daee_runtime::{Nothing, RuntimeConfig};
+use daee_types::ArtifactHash;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Keeps every turn and answers nothing.
+const QUIET: &str = r#"(module (memory (export "memory") 1)
+    (func (export "daee_turn") (result i32) (i32.const 0)))"#;
+/// Traps in every turn.
+const BROKEN: &str = r#"(module (memory (export "memory") 1)
+    (func (export "daee_turn") (result i32) (unreachable)))"#;
+const FIRST: &str = "talos.test.agent@v1.0.0";
+const SECOND: &str = "talos.test.agent@v2.0.0";
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Runtime::new(RuntimeConfig::in_process()).unwrap());
+
+#[tokio::test]
+async fn a_turn_without_an_answer_is_204_and_a_trap_is_the_agents_fault() {
+    let quiet = World::start(QUIET, &Beginning::Start).await;
+    assert!(matches!(quiet.ask().await, Ok(Reply::Answer(Answer { status: 204, .. }))));
+    let broken = World::start(BROKEN, &Beginning::Start).await;
+    let Ok(Reply::Failed(outcome)) = broken.ask().await else { panic!("it answered") };
+    assert_eq!(outcome.fault(), Some(daee_types::Fault::Developer));
+    assert!(broken.handle.face().trouble.is_some_and(|why| why.contains("trap")));
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_too_often_rests_and_the_node_still_seals_it() {
+    let world = World::start(BROKEN, &Beginning::GoOn).await;
+    for _ in 0..FAILURES_MAX {
+        assert!(matches!(world.ask().await, Ok(Reply::Failed(_))));
+    }
+    let Ok(Reply::Resting(millis)) = world.ask().await else { panic!("it was asked again") };
+    assert!((1..=REST_MILLIS).contains(&millis));
+    let sealed = world.handle.seal([7; 32], false).await.unwrap();
+    assert_eq!(sealed.marks.turn, u64::from(FAILURES_MAX) + 1, "the tick is a turn like any other");
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_what_another_node_reads() {
+    let world = World::start(QUIET, &Beginning::Start).await;
+    assert!(world.ask().await.is_ok());
+    let sealed = world.handle.seal([7; 32], false).await.unwrap();
+    let (version, snapshot) = envelope::read(&sealed.checkpoint).unwrap();
+    assert_eq!(version.artifact, sealed.marks.artifact);
+    assert_eq!(snapshot.state.root(), sealed.marks.state_root);
+    assert_eq!(snapshot.progress.turn, 3, "start, a request, a tick");
+}
+
+#[tokio::test]
+async fn a_version_whose_first_turn_fails_leaves_the_old_one_as_it_was() {
+    let world = World::start(QUIET, &Beginning::Start).await;
+    let before = world.handle.look().await.unwrap();
+    let error = world.handle.upgrade(plan(BROKEN, SECOND, 2), FIRST.into()).await.unwrap_err();
+    assert!(error.contains("first turn was not kept"), "{error}");
+    assert_eq!(world.handle.look().await, Some(before));
+    assert_eq!(world.handle.face().version.number, 1);
+    assert!(matches!(world.ask().await, Ok(Reply::Answer(_))), "the old version answers");
+}
+
+#[tokio::test]
+async fn a_version_that_is_taken_is_the_one_that_a_restart_finds() {
+    let mut world = World::start(QUIET, &Beginning::Start).await;
+    let next = QUIET.replace("memory\") 1", "memory\") 2");
+    world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
+    assert_eq!(world.handle.face().version.number, 2);
+    let marks = world.handle.look().await.unwrap();
+    world.end().await;
+    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+    let (version, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    assert_eq!(version.number, 2);
+    assert_eq!(snapshot.state.root(), marks.state_root);
+    assert_eq!(snapshot.progress.turn, marks.turn);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_restart() {
+    let mut world = World::start(QUIET, &Beginning::Start).await;
+    for _ in 0..3 {
+        assert!(world.ask().await.is_ok());
+    }
+    let marks = world.handle.look().await.unwrap();
+    world.end().await;
+    assert_eq!(world.ask().await.err(), Some(Refused::Gone));
+    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+    let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    assert_eq!(snapshot.progress.turn, marks.turn);
+    assert_eq!(snapshot.state.root(), marks.state_root);
+}
+
+#[tokio::test]
+async fn a_restart_reads_few_turns_whatever_answers_wait_for() {
+    for durability in ["local", "turn", "checkpoint"] {
+        let plan = plan_of(QUIET, FIRST, 1, &format!("durability: {durability}\n"));
+        let mut world = World::of(plan, &Beginning::Start);
+        let turns = DELTAS_MAX + 10;
+        for _ in 0..turns {
+            assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+        }
+        world.end().await;
+        let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+        assert!(opened.deltas.len() < 20, "{durability}: {}", opened.deltas.len());
+        let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+        assert_eq!(snapshot.progress.turn, u64::from(turns) + 1, "{durability}: start is one too");
+    }
+}
+
+struct World {
+    handle: AgentHandle,
+    thread: Option<JoinHandle<()>>,
+    dir: TempDir,
+    _words: mpsc::UnboundedReceiver<Told>,
+}
+
+impl World {
+    async fn start(wat: &str, beginning: &Beginning) -> Self {
+        Self::of(plan(wat, FIRST, 1), beginning)
+    }
+
+    fn of(plan: Plan, beginning: &Beginning) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let base = envelope::write(&plan.version, &plan.launch.snapshot.encode());
+        let kept = AgentStore::create(dir.path(), &base).unwrap();
+        let (told, words) = mpsc::unbounded_channel();
+        let (handle, thread) = start(&RUNTIME, plan, kept, beginning, told).unwrap();
+        Self { handle, thread: Some(thread), dir, _words: words }
+    }
+
+    async fn ask(&self) -> Result<Reply, Refused> {
+        let request = Request {
+            method: "GET".into(),
+            path: "/".into(),
+            query: String::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        self.handle.request(request).await
+    }
+
+    async fn end(&mut self) {
+        self.handle.end().await;
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn plan(wat: &str, agent_id: &str, number: u32) -> Plan {
+    plan_of(wat, agent_id, number, "")
+}
+
+fn plan_of(wat: &str, agent_id: &str, number: u32, more: &str) -> Plan {
+    let wasm = wat::parse_str(wat).unwrap();
+    let hash = ArtifactHash::of(&wasm);
+    let artifact = Artifact::fetched(wasm).verify(&hash).unwrap();
+    let yaml = format!(
+        "agent_id: \"{agent_id}\"\nresources:\n  cpu: \"0.1\"\n  memory: \"16MiB\"\n\
+         entry_point: \"a.wasm\"\nartifact_hash: \"{hash}\"\n{more}"
+    );
+    let manifest = Manifest::read(yaml.as_bytes()).unwrap();
+    let version = Version { number, artifact: hash, body: manifest.body_hash() };
+    Plan {
+        id: DeploymentId(1),
+        epoch: EpochId::new([1; 32]),
+        version,
+        manifest: Arc::new(manifest),
+        launch: Launch::new(RUNTIME.prepare(&artifact, None).unwrap()),
+        outside: Box::new(Nothing(Timestamp(0))),
+    }
+}
