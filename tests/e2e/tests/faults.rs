@@ -207,6 +207,41 @@ async fn a_node_that_is_away_for_less_than_its_grace_keeps_its_lease_and_its_age
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registered_nodes_that_stall_cost_no_other_node_its_lease() {
+    let site = Site::start().await;
+    let market = site.market().await;
+    // They have a stake, and take whatever is brought to them without a word.
+    let staller = BadGateway::start(Badness::Stalls).await;
+    let register = async |number| {
+        site.registered(number, json!({})).await;
+        let account = site.chain.account(number).await;
+        account.set_endpoint(&staller.url()).await.expect("the registry takes it");
+    };
+    tokio::join!(register(3), register(4), register(5));
+    let node = site.node(1, json!({ "open_every_millis": 1_000 })).await;
+    let dearer = json!({ "cpu": site::per_hour(200), "memory_gib": site::per_hour(20) });
+    let rival = site.node(2, json!({ "price": dearer, "bid_wait_millis": 2_000 })).await;
+    let agent = Agent::new("acme.watched", "");
+    let nodes = [node.api.clone()];
+    market.publish(&agent.package, &nodes).await.expect("it is kept");
+    let deployer = market.deployer(site.chain.key(0));
+    let id = deployer.deploy(&agent.package, &offer()).await.expect("it is deployed").id;
+    running(&market, id).await;
+    let lease = market.deployment(id).await.unwrap().lease;
+    assert_eq!(lease.node, node.account);
+    for _ in 0..3 {
+        let before = market.deployment(id).await.unwrap().lease.seq;
+        until("another checkpoint on chain", SOON, async || {
+            let now = market.deployment(id).await.ok()?.lease;
+            assert_eq!((now.node, now.epoch), (lease.node, lease.epoch), "the lease goes on");
+            (now.seq > before).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(rival.cells(), [0; 0], "nobody else ran it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_named_with_its_fix_and_leaves_no_process() {
     let dir = folder();
     let first = kit::free_ports(5);
