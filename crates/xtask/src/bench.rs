@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::tools;
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Name {
@@ -37,6 +38,17 @@ pub fn run(repo: &Path, name: Name, json: bool) -> Result<(), Failure> {
         print!("{}", report.table());
     }
     Ok(())
+}
+
+/// Builds the programs, and what stands in for their parts: all at once, for another set of packages would have
+/// other features, and most of the dependencies would be built again.
+fn build(repo: &Path) -> Result<(), Failure> {
+    let packages = ["daee-node", "daee-deploy", "daee-verify", "daee-host", "daee-http"];
+    tools::cargo(repo)
+        .args(["build", "--release", "--locked", "--quiet", "--bins"])
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["--example", "start", "--example", "answer"])
+        .done()
 }
 
 /// What one bench found. Ratios compare two figures of the same run: they hold on a noisy machine.

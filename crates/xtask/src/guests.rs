@@ -183,7 +183,7 @@ fn verify(repo: &Path) -> Result<(), Failure> {
     for guest in GUESTS {
         let Some(manifest) = guest.manifest(repo) else { continue };
         let verdict = |args: &[&str], file: &Path| {
-            let run = ["run", "--quiet", "--locked", "--package", "daee-verify", "--"];
+            let run = ["run", "--quiet", "--locked", "--bin", "daee-verify", "--"];
             tools::cargo(repo).args(run).args(args).args([file])
         };
         verdict(&["manifest"], &manifest).text()?;

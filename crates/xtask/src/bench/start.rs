@@ -2,12 +2,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Report;
+use super::{Report, build};
 use crate::failure::Failure;
 use crate::run::Run;
 use crate::tools;
 
-/// What the figures of `crates/daee-runtime/examples/start.rs` are called here, in the order of the work.
+/// What the figures of `crates/daee-host/examples/start.rs` are called here, in the order of the work.
 const FIGURES: &[(&str, &str)] = &[
     ("process whole", "process, whole"),
     ("process module", "process, module out of the cache"),
@@ -23,10 +23,7 @@ const FIGURES: &[(&str, &str)] = &[
 
 /// What it takes to start the committed oracle from its verified artifact, whose compiled module is kept.
 pub fn run(repo: &Path) -> Result<Report, Failure> {
-    tools::cargo(repo)
-        .args(["build", "--release", "--locked", "--quiet"])
-        .args(["--package", "daee-runtime", "--example", "start"])
-        .done()?;
+    build(repo)?;
     let said = Run::new(tools::release(repo).join("examples/start"))
         .args([repo.join("docs/examples/oracle/oracle.wasm")])
         .text()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Report, disk};
+use super::{Report, build, disk};
 use crate::failure::Failure;
 use crate::run::{Background, Run};
 use crate::tools;
@@ -25,14 +25,7 @@ const PORTS: u16 = 5;
 /// What a warm turn costs from outside: a request to the endpoint of a running agent, answered by it. Beside it the
 /// same answer from a server of the same crate that knows no agents.
 pub fn run(repo: &Path) -> Result<Report, Failure> {
-    tools::cargo(repo)
-        .args(["build", "--release", "--locked", "--quiet"])
-        .args(["--package", "daee-node", "--package", "daee-deploy"])
-        .done()?;
-    tools::cargo(repo)
-        .args(["build", "--release", "--locked", "--quiet"])
-        .args(["--package", "daee-http", "--example", "answer"])
-        .done()?;
+    build(repo)?;
     let folder = tempfile::tempdir().map_err(disk)?;
     let peer = Run::new(tools::release(repo).join("examples/answer")).args([ANSWER]);
     let mut peer = peer.background()?;

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use super::{Report, shortest};
+use super::{Report, disk, shortest};
 use crate::failure::Failure;
 use crate::run::Run;
 use crate::tools;
@@ -13,10 +13,11 @@ const RUNS: u32 = 5;
 
 /// How fast `daee-verify artifact` judges a large artifact, beside what openssl needs to hash it.
 pub fn run(repo: &Path) -> Result<Report, Failure> {
+    // Beside the other programs of the workspace, whose dependencies it shares.
     tools::cargo(repo)
-        .args(["build", "--release", "--locked", "--quiet", "--package", "daee-verify"])
+        .args(["build", "--release", "--locked", "--quiet", "--bin", "daee-verify"])
         .done()?;
-    let verify = tools::target(repo).join("release/daee-verify");
+    let verify = tools::release(repo).join("daee-verify");
     let folder = tempfile::tempdir().map_err(disk)?;
     let artifact = folder.path().join("large.wasm");
     write_artifact(&artifact).map_err(disk)?;
@@ -69,9 +70,4 @@ fn write_artifact(path: &Path) -> std::io::Result<()> {
         file.write_all(&block)?;
     }
     file.flush()
-}
-
-fn disk(error: std::io::Error) -> Failure {
-    let space = format!("make {} MiB free in the temporary folder", ARTIFACT_BYTES >> 20);
-    Failure::new(format!("the artifact to measure cannot be written: {error}"), space)
 }
