@@ -20,6 +20,8 @@ use serde_json::Value;
 const STDERR_MAX: usize = 256 << 10;
 /// Time between two looks at a process that should end.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long one waits for the end of a pipe whose program has ended: a child may hold it.
+const PIPE_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A program of this workspace, from the same build as the test that asks.
 ///
@@ -95,6 +97,8 @@ impl Program {
             panic!("{} did not end within {within:?}: {said}", self.path.display());
         };
         let stdout = process.rest_of_stdout();
+        // What it said last may still be in the pipe.
+        let _ = process.stderr_ended.recv_timeout(PIPE_ENDS_WITHIN);
         Ended { code: status.code(), stdout, stderr: process.stderr() }
     }
 
@@ -118,8 +122,8 @@ impl Program {
             .unwrap_or_else(|error| panic!("{} does not start: {error}", self.path.display()));
         let lines = lines_of(child.stdout.take().expect("it is piped"));
         let stderr = Arc::new(Mutex::new(Vec::new()));
-        keep(child.stderr.take().expect("it is piped"), stderr.clone());
-        Process { name: self.path.display().to_string(), child, lines, stderr }
+        let stderr_ended = keep(child.stderr.take().expect("it is piped"), stderr.clone());
+        Process { name: self.path.display().to_string(), child, lines, stderr, stderr_ended }
     }
 }
 
@@ -130,6 +134,8 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     stderr: Arc<Mutex<Vec<u8>>>,
+    /// Is closed when standard error is.
+    stderr_ended: Receiver<()>,
 }
 
 impl Process {
@@ -159,6 +165,7 @@ impl Process {
     pub fn ready(&mut self, within: Duration) -> Value {
         loop {
             let Some(line) = self.line(within) else {
+                let _ = self.stderr_ended.recv_timeout(PIPE_ENDS_WITHIN);
                 panic!("{} ended before it was ready: {}", self.name, self.stderr());
             };
             if let Ok(value) = serde_json::from_str(&line) {
@@ -214,7 +221,7 @@ impl Process {
     fn rest_of_stdout(&self) -> String {
         // The pipe ends with the process, unless it left children that hold it.
         let mut all = String::new();
-        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
+        while let Ok(line) = self.lines.recv_timeout(PIPE_ENDS_WITHIN) {
             all.push_str(&line);
             all.push('\n');
         }
@@ -262,7 +269,8 @@ fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-fn keep(mut from: impl Read + Send + 'static, kept: Arc<Mutex<Vec<u8>>>) {
+fn keep(mut from: impl Read + Send + 'static, kept: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
+    let (open, ended) = channel();
     thread::spawn(move || {
         let mut piece = [0; 4096];
         while let Ok(len @ 1..) = from.read(&mut piece) {
@@ -271,7 +279,9 @@ fn keep(mut from: impl Read + Send + 'static, kept: Arc<Mutex<Vec<u8>>>) {
             let over = kept.len().saturating_sub(STDERR_MAX);
             kept.drain(..over);
         }
+        drop(open);
     });
+    ended
 }
 
 #[cfg(test)]
@@ -337,8 +347,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "ended before it was ready: no luck")]
     fn one_that_fails_to_start_says_why() {
-        // The pipe of the error may be read a moment later than the end of the other is seen.
-        let mut process = shell("echo 'no luck' >&2; sleep 0.2; exit 1").start();
+        let mut process = shell("echo 'no luck' >&2; exit 1").start();
         process.ready(SOON);
     }
 }
