@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use daee_chain::{EventKind, Phase};
-use daee_client::{Deployer, Market, NetworkFile, Offer, Windows};
+use daee_chain::{EventKind, NetworkParams, Phase};
+use daee_client::{Deployer, Market, NetworkFile, Offer, Package, Windows};
 use daee_testkit::{BadGateway, Badness, Process, Program, binary, closed_port, folder, is_alive};
 use daee_types::{ByteSize, DeploymentId, MilliCpu, Resources, TokenAmount};
 use serde_json::{Value, json};
@@ -419,6 +419,7 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
         assert!(after.as_u64() > count.as_u64(), "good turns are all that is left of it");
         let status = market.node(&holder.api).status(id).await.expect("its node knows it");
         assert_eq!(status.phase, daee_lifecycle::Phase::Running);
+        stubborn_from_its_first_turn_to_its_last(&network, &deployer).await;
     };
     tokio::select! {
         () = asked => {}
@@ -428,6 +429,38 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
     assert!(is_alive(holder.pid), "the node goes on");
     let now = network.deployment(network.oracle()).await;
     assert_eq!(now.lease.node, holder.account, "and so does the oracle's lease");
+}
+
+/// It never comes to the end of a turn, whatever the turn is for: its tenant pays for the time, and has back the
+/// rest.
+async fn stubborn_from_its_first_turn_to_its_last(network: &Network, deployer: &Deployer) {
+    const LOOP: &str = r#"(module (memory (export "memory") 1)
+        (func (export "daee_turn") (result i32) (loop (br 0)) (i32.const 0)))"#;
+    let (market, chain) = (&network.market, &network.chain);
+    let module = wat::parse_str(LOOP).expect("it is WAT");
+    let folder = Agent::folder("acme.stubborn", "", &module);
+    let package = Package::read(folder.path()).expect("it is fit to be deployed");
+    let nodes = market.gateways().await.expect("the network names its nodes");
+    market.publish(&package, &nodes).await.expect("the nodes take it");
+    let owed = chain.claimable(deployer.address()).await.expect("the chain answers");
+    let offer = offer();
+    let id = deployer.deploy(&package, &offer).await.expect("it is deployed").id;
+    let endpoint = running(market, id).await;
+    let (status, error) = ask(market, &endpoint, Evil::None).await;
+    let code = error["code"].as_str().unwrap_or_default();
+    assert!(matches!((status, code), (500, "DAEE-N014") | (503, "DAEE-N013")), "{status} {error}");
+    assert_eq!(error["fault"], "developer", "{error}");
+    let status = market.standing(id).await.expect("its node answers").status;
+    let reason = status.reason.unwrap_or_default();
+    assert!(reason.contains("fuel"), "{reason}");
+
+    let (code, out, err) = network.deploy(&["stop", &id.to_string(), "--json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let over = network.deployment(id).await;
+    assert_eq!((over.phase, over.balance), (Phase::Closed, TokenAmount::ZERO));
+    let refund = chain.claimable(deployer.address()).await.expect("the chain answers").0 - owed.0;
+    let burned = module.len() as u128 * NetworkParams::dev().fee_per_byte.0;
+    assert_eq!(over.paid.0 + refund + burned, offer.payment.0, "to the wei");
 }
 
 #[tokio::test(flavor = "multi_thread")]

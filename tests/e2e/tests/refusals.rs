@@ -7,7 +7,7 @@ mod site;
 use std::{fs, panic::AssertUnwindSafe, path::Path};
 
 use daee_artifact::{Cid, package};
-use daee_chain::{ChainError, NetworkParams, Phase, Registration, register_consent_digest};
+use daee_chain::{ChainError, NetworkParams, Phase, Registration, Terms, register_consent_digest};
 use daee_client::{Deployer, Offer, Windows};
 use daee_http::{Bytes, Client, Limits, Roots, http::Request};
 use daee_lifecycle::{REQUEST_HEADER, SESSION_HEADER, Session};
@@ -156,9 +156,22 @@ impl Here {
         body: &[u8],
         offer: &Offer,
     ) -> DeploymentId {
+        let resources = terms(offer, artifact).resources;
+        self.deploy_with(agent_id, artifact, body, offer, resources).await
+    }
+
+    async fn deploy_with(
+        &self,
+        agent_id: &str,
+        artifact: &[u8],
+        body: &[u8],
+        offer: &Offer,
+        resources: Resources,
+    ) -> DeploymentId {
         let (cid, hash) = (Cid::of(artifact).to_bytes(), ArtifactHash::of(artifact));
         let account = self.deployer.account();
-        let (terms, body) = (terms(offer, artifact), BodyHash::new(sha256(body)));
+        let terms = Terms { resources, ..terms(offer, artifact) };
+        let body = BodyHash::new(sha256(body));
         let deployed = account.deploy(agent_id, &cid, hash, body, &terms, offer.payment).await;
         deployed.expect("the contract cannot know better").0
     }
@@ -269,6 +282,16 @@ async fn a_manifest_that_does_not_fit_its_hash_is_refused(here: &Here) -> Cost {
     let id = here.deploy("acme.open@v1.0.0", artifact, b"{}", &longer).await;
     let why = reason(here.deployer.market(), api, id).await;
     assert!(why.contains("the manifest cannot be read"), "{why}");
+    let cost = cost + here.stop_untaken(id, artifact).await;
+    // On chain: terms that ask for less of a machine than the manifest does.
+    let mine = agent.package.manifest().canonical_body();
+    let car = agent.package.car();
+    let (status, _) = here.post(&format!("{api}/v1/content"), car).await;
+    assert_eq!(status, 200);
+    let small = Resources { cpu: MilliCpu(1), memory: ByteSize::mib(16), gpu: 0 };
+    let id = here.deploy_with("acme.other@v1.0.0", artifact, mine.as_bytes(), &longer, small).await;
+    let why = reason(here.deployer.market(), api, id).await;
+    assert!(why.contains("other resources than the deployment's terms"), "{why}");
     cost + here.stop_untaken(id, artifact).await
 }
 
