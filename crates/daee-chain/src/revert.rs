@@ -157,7 +157,6 @@ fn sentence(name: &str, a: &Args<'_>) -> String {
             a.number("given"),
             a.number("credited")
         ),
-        "RootRepeated" => "this root was anchored before: each counts once".into(),
 
         // Ends.
         "NotExpired" => format!("the lease does not expire before {}", a.time("expiresAt")),
