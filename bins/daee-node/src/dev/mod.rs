@@ -16,6 +16,7 @@ use daee_host::{HostSettings, node::Price};
 use daee_http::{Bytes, Client, Limits, Roots};
 use daee_signer::Key;
 use daee_types::{ByteSize, DeploymentId, MilliCpu, Rate, Resources, Sign as _, TokenAmount};
+use tokio::time::timeout;
 
 use crate::{
     arguments::Dev,
@@ -62,7 +63,14 @@ pub async fn dev(arguments: Dev) -> Result<ExitCode, Failure> {
     let mut network = Network::default();
     let started = tokio::select! {
         told = &mut ended => told.map(|()| false),
-        started = network.start(&arguments) => started.map(|()| true),
+        started = network.start(&arguments) => match started {
+            Ok(()) => Ok(true),
+            // Ctrl-C may end a node that has just begun before it is heard here.
+            Err(failure) => match timeout(Duration::from_millis(200), &mut ended).await {
+                Ok(told) => told.map(|()| false),
+                Err(_) => Err(failure),
+            },
+        },
     };
     if let Ok(true) = started {
         tokio::select! {
