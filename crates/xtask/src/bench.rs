@@ -99,8 +99,13 @@ impl Report {
     fn table(&self) -> String {
         let rows = self.figures.iter().chain(&self.ratios);
         let width = rows.clone().map(|row| row.name.len()).max().unwrap_or_default();
+        // Whole numbers stand over the point.
+        let value = |value: f64| match value.fract() == 0.0 {
+            true => format!("{value:>8.0}    "),
+            false => format!("{value:>12.3}"),
+        };
         let line =
-            |row: &Figure| format!("{:<width$} {:>12.3} {}\n", row.name, row.value, row.unit);
+            |row: &Figure| format!("{:<width$} {} {}\n", row.name, value(row.value), row.unit);
         rows.map(|row| line(row).trim_end().to_owned() + "\n").collect()
     }
 }
@@ -135,15 +140,17 @@ mod tests {
     fn a_report_is_one_object_with_units_in_its_keys() {
         let mut report = Report::new("verify");
         report.figure("openssl", 0.5, "GB/s");
+        report.figure("runs", 5.0, "");
         report.ratio("verify over openssl, here", 0.9);
         let expected = json!({
             "bench": "verify",
-            "figures": {"openssl_GB_s": 0.5},
+            "figures": {"openssl_GB_s": 0.5, "runs": 5.0},
             "ratios": {"verify_over_openssl_here": 0.9},
         });
         assert_eq!(report.json(), expected);
-        let table =
-            "openssl                          0.500 GB/s\nverify over openssl, here        0.900\n";
+        let table = "openssl                          0.500 GB/s\n\
+            runs                             5\n\
+            verify over openssl, here        0.900\n";
         assert_eq!(report.table(), table);
     }
 }

@@ -231,9 +231,9 @@ impl Net {
         self.pass(5).await;
         self.prove("anchor", "open", chain, id, operator, V1).await;
         self.call("settle", cast.stranger.settle(&[id])).await;
+        self.call("settle nothing", cast.stranger.settle(&[id, DeploymentId(77)])).await;
         let open = "open in a tree of a thousand";
         self.prove_among(1_000, "anchor", open, chain, id, operator, V1).await;
-        self.call("settle nothing", cast.stranger.settle(&[id, DeploymentId(77)])).await;
 
         let epoch = read(chain, id).await.lease.epoch;
         let topic = keccak256("price");
