@@ -45,8 +45,8 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
 /// Types of `hidden` crates that anything public refers to.
 fn foreign(surface: &Value, hidden: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let items = surface["index"].as_object().into_iter().flat_map(|index| index.values());
-    for item in items.filter(|item| item["crate_id"] == 0) {
+    for id in reachable(surface) {
+        let item = &surface["index"][id.to_string()];
         // Derives and blanket implementations show what others wrote.
         let inner = &item["inner"];
         if inner["impl"]["blanket_impl"].is_object() || inner["impl"]["is_synthetic"] == true {
@@ -65,6 +65,39 @@ fn foreign(surface: &Value, hidden: &[&str]) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// Ids of everything of this crate that a user of it can name: rustdoc also lists what lies in private modules
+/// if something public is implemented for it.
+fn reachable(surface: &Value) -> BTreeSet<u64> {
+    let mut seen = BTreeSet::new();
+    let mut next: Vec<u64> = surface["root"].as_u64().into_iter().collect();
+    while let Some(id) = next.pop() {
+        let item = &surface["index"][id.to_string()];
+        if item["crate_id"] != 0 || !seen.insert(id) {
+            continue;
+        }
+        let inner = item["inner"].as_object().into_iter().flatten();
+        for (kind, inner) in inner {
+            let children: &[&Value] = match kind.as_str() {
+                "module" if inner["is_stripped"] == true => &[],
+                "module" | "impl" | "trait" => &[&inner["items"]],
+                "use" => &[&inner["id"]],
+                "struct" => {
+                    &[&inner["kind"]["plain"]["fields"], &inner["kind"]["tuple"], &inner["impls"]]
+                }
+                "union" => &[&inner["fields"], &inner["impls"]],
+                "enum" => &[&inner["variants"], &inner["impls"]],
+                "variant" => &[&inner["kind"]["struct"]["fields"], &inner["kind"]["tuple"]],
+                _ => &[],
+            };
+            for child in children {
+                let listed = child.as_array().into_iter().flatten().filter_map(Value::as_u64);
+                next.extend(listed.chain(child.as_u64()));
+            }
+        }
+    }
+    seen
 }
 
 /// The ids of every type, trait and re-export in a signature.
@@ -133,9 +166,31 @@ mod tests {
         check(json!({"struct_field": {"resolved_path": {"path": "Vec", "id": 9}}}), &[]);
     }
 
+    #[test]
+    fn what_nobody_can_name_is_not() {
+        let field = json!({"struct_field": {"resolved_path": {"path": "Module", "id": 7}}});
+        let surface = |stripped: bool| {
+            json!({
+                "root": 0,
+                "index": {
+                    "0": {"crate_id": 0, "inner": {"module": {"items": [2]}}},
+                    "2": {"crate_id": 0, "inner": {"module": {"items": [1], "is_stripped": stripped}}},
+                    "1": {"crate_id": 0, "inner": field},
+                },
+                "paths": {"7": {"path": ["wasmer", "module", "Module"]}},
+            })
+        };
+        assert!(foreign(&surface(true), &["wasmer"]).is_empty());
+        assert_eq!(foreign(&surface(false), &["wasmer"]).len(), 1);
+    }
+
     fn check(inner: Value, expected: &[&str]) {
         let surface = json!({
-            "index": {"1": {"crate_id": 0, "inner": inner}},
+            "root": 0,
+            "index": {
+                "0": {"crate_id": 0, "inner": {"module": {"items": [1]}}},
+                "1": {"crate_id": 0, "inner": inner},
+            },
             "paths": {
                 "7": {"path": ["wasmer", "module", "Module"]},
                 "8": {"path": ["wasmer_types", "Error"]},
