@@ -71,14 +71,10 @@ fn on_anvil(repo: &Path, anvil: &Path) -> Result<Tests, Failure> {
 fn tests(run: Run) -> Result<Tests, Failure> {
     let mut tests = Tests::default();
     let ended = run.watched(|line| tests.read(line))?;
-    ended.map_err(|failure| {
+    if ended.is_err() {
         println!("{tests}");
-        failure.fixed_by("cargo test -p CRATE NAME, as its output names them")
-    })?;
-    if tests.passed == 0 {
-        return Err(Failure::new("cargo ran no test", "look for what their files are called"));
     }
-    Ok(tests)
+    tests.judged(ended)
 }
 
 /// The sum over the closing lines of every test binary.
@@ -91,6 +87,16 @@ struct Tests {
 }
 
 impl Tests {
+    fn judged(self, ended: Result<(), Failure>) -> Result<Tests, Failure> {
+        ended.map_err(|failure| {
+            failure.fixed_by("cargo test -p CRATE NAME, as its output names them")
+        })?;
+        if self.passed == 0 {
+            return Err(Failure::new("cargo ran no test", "look for what their files are called"));
+        }
+        Ok(self)
+    }
+
     fn and(self, other: Tests) -> Tests {
         Tests {
             runs: self.runs + other.runs,
@@ -147,9 +153,9 @@ mod tests {
 
     #[test]
     fn a_run_without_tests_is_no_success() {
-        let run = |script: &str| tests(Run::new("sh").args(["-c", script]));
-        assert!(run("echo 'test result: ok. 0 passed; 0 failed'").is_err());
-        assert!(run("echo 'test result: FAILED. 1 passed; 1 failed'; exit 1").is_err());
-        assert!(run("echo 'test result: ok. 1 passed; 0 failed'").is_ok());
+        let failed = || Err(Failure::new("`cargo test` failed", "see its output above"));
+        assert!(Tests::default().judged(Ok(())).is_err());
+        assert!(Tests { passed: 1, failed: 1, ..Tests::default() }.judged(failed()).is_err());
+        assert!(Tests { passed: 1, ..Tests::default() }.judged(Ok(())).is_ok());
     }
 }
