@@ -53,7 +53,8 @@ fn a_price_is_published_and_answered() {
             (effect.topic.as_str(), &effect.data[..]),
             ("price-eth-usd", &word(302_155_000_000)[..])
         );
-        assert_eq!(logged(&turned), ["ETH/USD 3021.55000000"], "{manifest}");
+        let fetched = format!("http.fetch {SOURCE}: 200, 28 bytes");
+        assert_eq!(logged(&turned), [fetched.as_str(), "ETH/USD 3021.55000000"], "{manifest}");
         assert_eq!(oracle.world.fetched(), [SOURCE], "{manifest}");
         let expected = json!({
             "pair": "ETH/USD", "price": "3021.55000000", "decimals": 8, "at_ms": NOW + 7,
@@ -149,7 +150,7 @@ fn a_chain_that_takes_nothing() {
             let turned = oracle.timer();
             assert_eq!(turned.outcome, Outcome::Done, "{manifest}");
             waiting += turned.effects.len();
-            assert!(turned.effects.len() == 1 || logged(&turned).len() == 2, "{manifest}");
+            assert!(turned.effects.len() == 1 || logged(&turned).len() == 3, "{manifest}");
         }
         assert!(waiting < 100, "{manifest}: as many may wait as the state holds");
         assert_eq!(oracle.get("/price").1["price"], "100.00000000", "{manifest}");
