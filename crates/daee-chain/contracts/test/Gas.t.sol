@@ -4,8 +4,9 @@ pragma solidity ^0.8.24;
 import {IDaeeManager} from "../src/interfaces/IDaeeManager.sol";
 import {Market} from "./Market.sol";
 
-/// @notice Every call that somebody pays for, as it comes in practice: `cargo xtask bench gas` reads what each cost in a
-/// transaction of its own. Figures, not assertions.
+/// @notice Every call that somebody pays for, in a market that has run for a while: `forge test --isolate --gas-report
+/// --match-contract GasTest` shows what each cost in a transaction of its own. Figures, not assertions; `cargo xtask
+/// bench gas` has those of calls as accounts send them, which Anvil has judged.
 contract GasTest is Market {
     /// A market that has run for a while: no counter and no account of it is at zero.
     function setUp() public override {
