@@ -124,7 +124,7 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         // Asked first, so that it can stop its own children.
-        let asked = Run::new("kill").args(["-INT", &self.child.id().to_string()]).text();
+        let asked = Run::new("kill").args(["-TERM", &self.child.id().to_string()]).text();
         if asked.is_err() || !self.ends_within(PATIENCE) {
             let _ = self.child.kill();
         }
@@ -174,7 +174,7 @@ mod tests {
     fn a_background_process_is_asked_to_end_and_has_ended_when_its_value_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let ended = folder.path().join("ended");
-        let script = "trap 'touch \"$0\"; exit' INT; echo ready; while :; do sleep 0.01; done";
+        let script = "trap 'touch \"$0\"; exit' TERM; echo ready; while :; do sleep 0.01; done";
         let mut run = Run::new("sh").args(["-c", script]).args([&ended]).background().unwrap();
         assert_eq!(run.line().unwrap(), "ready\n");
         drop(run);
