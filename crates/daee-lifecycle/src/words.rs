@@ -56,7 +56,7 @@ pub struct Status {
     pub last_checkpoint: Option<CheckpointInfo>,
     /// What is set aside for it.
     pub resources: Resources,
-    /// Fuel used in this lease.
+    /// Fuel used in its life.
     pub fuel: u64,
     /// What it costs and has cost.
     pub spend: Spend,

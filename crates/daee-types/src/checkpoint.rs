@@ -61,7 +61,7 @@ pub struct Checkpoint {
     pub artifact_hash: ArtifactHash,
     /// The runtime that ran it, so that a replay uses the same.
     pub runtime_version: u32,
-    /// Fuel used in this lease so far.
+    /// Fuel used in the deployment's life so far.
     pub fuel: u64,
     /// Seconds of this lease that anchors have credited so far.
     pub covered_seconds: u64,
