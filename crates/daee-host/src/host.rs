@@ -166,10 +166,14 @@ impl Shared {
         let (id, root) = (leaf.0.deployment, leaf.0.state_root);
         let sealed = self.sealed(id).filter(|sealed| sealed.marks.state_root == root);
         let sealed = sealed.ok_or("the sealed state was replaced meanwhile")?;
+        let opened = self.deployment(id).await?.state_root;
         let (store, bytes) = (self.store.clone(), sealed.checkpoint.clone());
-        blocking(move || store.put_checkpoint(id, &root, &bytes))
-            .await?
-            .map_err(|error| error.to_string())?;
+        blocking(move || {
+            let kept = store.put_checkpoint(id, &root, &bytes);
+            kept.map(|()| api::prune(&store, id, &opened))
+        })
+        .await?
+        .map_err(|error| error.to_string())?;
         let wanted = self.settings.checkpoint_copies;
         if self.peers.others().len() < wanted {
             // Nodes may have joined since the registry was read; "nobody else is there" must be true.
