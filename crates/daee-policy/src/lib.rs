@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+#[cfg(feature = "url")]
 mod judge;
 mod permission;
+mod policy;
 
 pub use address::is_public;
-pub use judge::{Denial, Grant, Line, Permit, Policy};
+#[cfg(feature = "url")]
+pub use judge::{Grant, Permit};
 pub use permission::{Cidr, HostPattern, Permission, PermissionError, is_agent_name};
+pub use policy::{Denial, Line, Policy};
