@@ -1,10 +1,16 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use daee_client::{Offer, Windows};
 use daee_types::{Address, AmountError, DeploymentId, Rate, TokenAmount};
 
-use crate::access::Access;
+use crate::{
+    access::Access,
+    commands::new::{TEMPLATES, Template},
+};
 
 /// Deploy and manage agents.
 ///
@@ -28,6 +34,18 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write an agent to begin with, which builds and runs
+    New {
+        /// A new or an empty folder
+        #[arg(default_value = ".", value_name = "PATH")]
+        path: PathBuf,
+        /// What the agent is written in
+        #[arg(long, short, value_parser = template())]
+        language: &'static Template,
+        /// Its name, as in talos.example.hello; made from the folder's if left out
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Write the module's hash into agent.yaml and both into one .car file
     Pack {
         #[command(flatten)]
@@ -209,6 +227,14 @@ pub struct Call {
     /// Print status and headers before the body
     #[arg(long, short)]
     pub include: bool,
+}
+
+fn template() -> impl TypedValueParser<Value = &'static Template> {
+    let languages = TEMPLATES.iter().map(|template| template.language);
+    PossibleValuesParser::new(languages).map(|language| {
+        let same = |template: &&Template| template.language == language;
+        TEMPLATES.iter().find(same).expect("only languages of the list are possible")
+    })
 }
 
 /// Rounded up to the second as bids are, so that who asks for just as much may have it.

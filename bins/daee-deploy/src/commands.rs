@@ -1,5 +1,6 @@
 pub mod call;
 pub mod end;
 pub mod look;
+pub mod new;
 pub mod package;
 pub mod up;

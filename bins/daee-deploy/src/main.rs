@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         };
     let done = runtime.block_on(async {
         match &command {
+            Command::New { path, language, name } => {
+                commands::new::new(&out, path, language, name.as_deref())
+            }
             Command::Pack { package, out: file } => {
                 commands::package::pack(&out, &package.path, file.as_deref())
             }
