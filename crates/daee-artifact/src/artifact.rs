@@ -1,4 +1,4 @@
-use daee_types::{ArtifactHash, Coded, Fault};
+use daee_types::{ArtifactHash, Coded, Fault, Word};
 use sha2::Digest as _;
 
 use crate::Cid;
@@ -97,6 +97,25 @@ impl Hasher {
     }
 }
 
+/// The same for BLAKE3, which some tools ask for. Nothing of ours is found by it.
+#[derive(Clone, Debug, Default)]
+pub struct Blake3Hasher(blake3::Hasher);
+
+impl Blake3Hasher {
+    /// Before the first piece.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+    /// The 32 bytes of BLAKE3 of all pieces.
+    pub fn finish(self) -> Word {
+        self.0.finalize().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +136,8 @@ mod tests {
         let mut hasher = Hasher::new();
         b"abcdef".chunks(4).for_each(|piece| hasher.update(piece));
         assert_eq!(hasher.finish(), ArtifactHash::of(b"abcdef"));
+        // As `b3sum` prints it.
+        let empty = Blake3Hasher::new().finish();
+        assert_eq!(empty[..4], [0xaf, 0x13, 0x49, 0xb9]);
     }
 }

@@ -2,12 +2,16 @@
 
 mod artifact;
 mod content;
+mod file;
 mod module;
 pub mod package;
 mod skeleton;
 
-pub use artifact::{Artifact, ArtifactError, Fetched, Hasher, Verified};
-pub use content::{BLOCK_BYTES_MAX, Cid, CidError};
+pub use artifact::{Artifact, ArtifactError, Blake3Hasher, Fetched, Hasher, Verified};
+pub use content::{ArtifactCid, BLOCK_BYTES_MAX, Cid, CidError, FileCid};
+pub use file::{
+    ARTIFACT_BYTES_MAX, ArtifactTooLarge, FileHasher, FileLayout, ROOT_BYTES_MAX, RootError,
+};
 pub use module::{
     MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, RunStyle, check_module,
 };
