@@ -5,11 +5,14 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
+use http_body_util::Full;
 use tokio::time::timeout;
 use url::{Host, Url};
 
 use crate::{
-    BodyReader, ClientTls, HttpError, Limits, Response, Roots, TlsError, dial::open_on, exchange_on,
+    BodyReader, ClientTls, HttpError, Limits, Response, Roots, TlsError, Upload,
+    dial::{Sent, open_on},
+    exchange_on,
 };
 
 /// Fetches from URLs that an operator or a user of this machine named. What an agent names goes
@@ -77,18 +80,38 @@ impl Client {
         request: http::Request<Bytes>,
         limits: &Limits,
     ) -> Result<(http::response::Parts, BodyReader), HttpError> {
+        self.open_any(url, request.map(Full::new), limits).await
+    }
+
+    /// The same for a request whose body is read while it is sent. The whole of it counts to the time
+    /// until the answer's head.
+    pub async fn upload(
+        &self,
+        url: &str,
+        request: http::Request<Upload>,
+        limits: &Limits,
+    ) -> Result<(http::response::Parts, BodyReader), HttpError> {
+        self.open_any(url, request, limits).await
+    }
+
+    async fn open_any<B: Sent>(
+        &self,
+        url: &str,
+        request: http::Request<B>,
+        limits: &Limits,
+    ) -> Result<(http::response::Parts, BodyReader), HttpError> {
         let (origin, request) = self.prepare(url, request, limits.connect_time).await?;
         let tls = origin.tls.as_deref().map(|name| (&self.tls, name));
         let (head, body, _) = open_on(&origin.addresses, tls, request, limits).await?;
         Ok((head, body))
     }
 
-    async fn prepare(
+    async fn prepare<B>(
         &self,
         url: &str,
-        mut request: http::Request<Bytes>,
+        mut request: http::Request<B>,
         time: Duration,
-    ) -> Result<(Origin, http::Request<Bytes>), HttpError> {
+    ) -> Result<(Origin, http::Request<B>), HttpError> {
         let url = read(url)?;
         *request.uri_mut() = target(&url).parse().map_err(|_| HttpError::Url(url.to_string()))?;
         if !request.headers().contains_key(header::HOST) {

@@ -5,7 +5,7 @@ use daee_types::ByteSize;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::Full;
 use hyper::{
-    body::Incoming,
+    body::{Body, Incoming},
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{BodyReader, ClientTls, HttpError};
+use crate::{BodyReader, ClientTls, HttpError, Upload, guard::Guarded};
 
 /// What an exchange may take.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub struct Limits {
     pub connect_time: Duration,
     /// Time for the whole exchange; for one that is read piece by piece, until the answer's head.
     pub total_time: Duration,
-    /// Time between two pieces of an answer.
+    /// Time between two pieces of an answer, and for the peer to take more of what is sent.
     pub idle_time: Duration,
     /// Bytes of the answer's head. At least 8 KiB.
     pub head_bytes_max: usize,
@@ -70,7 +70,7 @@ pub async fn exchange_on(
     limits: &Limits,
 ) -> Result<Response, HttpError> {
     let whole = async {
-        let (head, body, peer) = open_on(addresses, tls, request, limits).await?;
+        let (head, body, peer) = open_on(addresses, tls, request.map(Full::new), limits).await?;
         let body = body.whole().await?;
         Ok(Response { status: head.status, headers: head.headers, body, peer })
     };
@@ -80,10 +80,10 @@ pub async fn exchange_on(
 }
 
 /// The same up to the answer's head; the body is left to read.
-pub(crate) async fn open_on(
+pub(crate) async fn open_on<B: Sent>(
     addresses: &[SocketAddr],
     tls: Option<(&ClientTls, &str)>,
-    request: http::Request<Bytes>,
+    request: http::Request<B>,
     limits: &Limits,
 ) -> Result<(http::response::Parts, BodyReader, SocketAddr), HttpError> {
     let opened = async {
@@ -138,9 +138,18 @@ async fn dial(
     Err(HttpError::Connect { to: to.join(", "), why })
 }
 
-async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// What a request may carry: bytes that are there, or that are read while they are sent.
+pub(crate) trait Sent:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+{
+}
+
+impl Sent for Full<Bytes> {}
+impl Sent for Upload {}
+
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, B: Sent>(
     stream: S,
-    mut request: http::Request<Bytes>,
+    mut request: http::Request<B>,
     limits: &Limits,
 ) -> Result<(http::response::Parts, BodyReader), HttpError> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
@@ -152,17 +161,17 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.head_bytes_max.max(8 << 10));
-    let (mut sender, connection): (SendRequest<Full<Bytes>>, _) =
-        builder.handshake(TokioIo::new(stream)).await.map_err(|error| HttpError::broken(&error))?;
+    // A peer that takes nothing more would hold a large body up for ever.
+    let stream = Guarded::calling(stream, limits.idle_time);
+    let broken = |error: hyper::Error| HttpError::sending(&error, limits.idle_time);
+    let (mut sender, connection): (SendRequest<B>, _) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = Connection(tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection broke");
         }
     }));
-    let answer: http::Response<Incoming> = sender
-        .send_request(request.map(Full::new))
-        .await
-        .map_err(|error| HttpError::broken(&error))?;
+    let answer: http::Response<Incoming> = sender.send_request(request).await.map_err(broken)?;
     let (head, body) = answer.into_parts();
     let body = BodyReader::new(body, limits.body_bytes_max, limits.idle_time, connection)?;
     Ok((head, body))

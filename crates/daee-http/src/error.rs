@@ -1,4 +1,4 @@
-use std::{error::Error as _, io, net::SocketAddr};
+use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
 use daee_types::{ByteSize, Coded, Fault};
 
@@ -78,10 +78,13 @@ pub enum HttpError {
         /// What is wrong.
         why: String,
     },
+    /// What was to be sent could not be read to its end.
+    #[error("what was to be sent could not be read: {0}")]
+    Upload(String),
     /// It took too long.
     #[error("no {what} within {millis} ms")]
     Timeout {
-        /// connection, answer, or more of the answer.
+        /// connection, answer, more of the answer, or progress in sending.
         what: &'static str,
         /// The bound in milliseconds.
         millis: u64,
@@ -95,6 +98,18 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// What broke while a request was sent, to a peer that has `stall` to take more of it.
+    pub(crate) fn sending(error: &hyper::Error, stall: Duration) -> Self {
+        let inner = || error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        if inner().is_some_and(|inner| inner.kind() == io::ErrorKind::TimedOut) {
+            return HttpError::timeout("progress in sending", stall);
+        }
+        match inner() {
+            Some(why) if error.is_user() => HttpError::Upload(why.to_string()),
+            _ => HttpError::broken(error),
+        }
+    }
+
     pub(crate) fn broken(error: &hyper::Error) -> Self {
         let mut why = error.to_string();
         let mut source = error.source();
@@ -105,7 +120,7 @@ impl HttpError {
         HttpError::Broken(why)
     }
 
-    pub(crate) fn timeout(what: &'static str, after: std::time::Duration) -> Self {
+    pub(crate) fn timeout(what: &'static str, after: Duration) -> Self {
         HttpError::Timeout { what, millis: after.as_millis().try_into().unwrap_or(u64::MAX) }
     }
 }
@@ -121,11 +136,15 @@ impl Coded for HttpError {
             HttpError::Timeout { .. } => "DAEE-H015",
             HttpError::TooLarge(_) => "DAEE-H016",
             HttpError::Broken(_) => "DAEE-H017",
+            HttpError::Upload(_) => "DAEE-H018",
         }
     }
     fn fault(&self) -> Fault {
         match self {
-            HttpError::Url(_) | HttpError::Request(_) | HttpError::TooLarge(_) => Fault::Developer,
+            HttpError::Url(_)
+            | HttpError::Request(_)
+            | HttpError::Upload(_)
+            | HttpError::TooLarge(_) => Fault::Developer,
             _ => Fault::Network,
         }
     }

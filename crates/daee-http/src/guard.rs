@@ -35,6 +35,11 @@ impl<S> Guarded<S> {
         Self { inner, opening: Some(opening), stall, stalled: None }
     }
 
+    /// The caller's side, who speaks first.
+    pub(crate) fn calling(inner: S, stall: Duration) -> Self {
+        Self { inner, opening: None, stall, stalled: None }
+    }
+
     fn written<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -10,6 +10,7 @@ mod hop;
 mod proxy;
 mod server;
 mod tls;
+mod upload;
 
 // Routes are built with axum itself: hiding it would mean writing it again.
 pub use axum;
@@ -25,3 +26,4 @@ pub use hop::{is_hop_header, strip_hop_headers};
 pub use proxy::{FORWARDED_HEADER, forward};
 pub use server::{Server, ServerLimits, bind};
 pub use tls::{ClientTls, Roots, ServerTls, TlsError};
+pub use upload::Upload;

@@ -1,10 +1,13 @@
 //! What servers may not do to a client.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use daee_http::{
-    Bytes, Client, HttpError, Limits, Roots, Server, ServerLimits, ServerTls,
-    axum::{Router, routing::get},
+    Bytes, Client, HttpError, Limits, Roots, Server, ServerLimits, ServerTls, Upload,
+    axum::{
+        Router,
+        routing::{get, post},
+    },
     bind, forward, http, ndjson_answer,
 };
 use daee_types::{ByteSize, Coded as _};
@@ -255,4 +258,50 @@ async fn who_cannot_be_handed_to_is_named() {
     assert_eq!(answer.status, 502);
     assert!(String::from_utf8_lossy(&answer.body).contains("DAEE-H013"));
     assert_eq!(through(&front, &"x".repeat(101)).await.unwrap().status, 413);
+}
+
+/// Sends these pieces as a body that is announced to be `bytes` long.
+async fn send(
+    url: &str,
+    bytes: u64,
+    pieces: Vec<io::Result<Bytes>>,
+    limits: Limits,
+) -> Result<String, &'static str> {
+    let upload = Upload::new(bytes, stream::iter(pieces));
+    let request = http::Request::post("/").body(upload).unwrap();
+    let sent = async {
+        let (_, body) = client().upload(url, request, &limits).await?;
+        body.whole().await
+    };
+    let answer = sent.await.map_err(|error: HttpError| error.code())?;
+    Ok(String::from_utf8(answer.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_body_is_read_while_it_is_sent_and_is_as_long_as_was_announced() {
+    let shown = async |headers: http::HeaderMap, body: Bytes| {
+        let announced = headers.get("content-length").map(|bytes| bytes.to_str().unwrap());
+        format!("{} {}", announced.unwrap_or("0"), body.len())
+    };
+    let server = serve(Router::new().route("/", post(shown))).await;
+    let url = format!("http://{}/", server.address());
+    let check = async |bytes, pieces: &[&'static str], want: Result<&str, &str>| {
+        let pieces = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        assert_eq!(send(&url, bytes, pieces, limits()).await.as_deref(), want.as_deref());
+    };
+    check(8, &["one", "", "three"], Ok("8 8")).await;
+    check(0, &[], Ok("0 0")).await;
+    check(9, &["one", "three"], Err("DAEE-H018")).await;
+    check(7, &["one", "three"], Err("DAEE-H018")).await;
+    let unread = vec![Ok(Bytes::from_static(b"one")), Err(io::Error::other("the disk is gone"))];
+    assert_eq!(send(&url, 8, unread, limits()).await, Err("DAEE-H018"));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_more_is_left() {
+    // It reads the head and nothing of the body, which is more than any buffer between holds.
+    let url = format!("http://{}/", raw("", false).await);
+    let pieces: Vec<_> = (0..64).map(|_| Ok(Bytes::from(vec![0; 1 << 20]))).collect();
+    let limits = Limits { idle_time: SHORT, ..limits() };
+    assert_eq!(send(&url, 64 << 20, pieces, limits).await, Err("DAEE-H015"));
 }
