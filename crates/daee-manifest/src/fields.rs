@@ -1,7 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
-use daee_types::{ByteSize, MilliCpu, Timestamp};
+use daee_types::{ByteSize, MilliCpu};
 
 /// `name@vSEMVER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,52 +80,6 @@ pub enum Endpoint {
     Public,
     /// The deployer's sessions only.
     Private,
-}
-
-/// When the agent gets a timer event named `schedule`, in UTC.
-#[derive(Clone, Debug)]
-pub struct Schedule(cron::Schedule);
-
-impl Schedule {
-    /// The first time after `t`; `None` if there is none any more.
-    pub fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
-        let t = DateTime::<Utc>::from_timestamp_millis(i64::try_from(t.0).ok()?)?;
-        let next = self.0.after(&t).next()?;
-        u64::try_from(next.timestamp_millis()).ok().map(Timestamp)
-    }
-}
-
-impl FromStr for Schedule {
-    type Err = String;
-    /// Five fields as in crontab, or six with seconds first. What crons disagree on is refused: days
-    /// of the week as numbers, and days of the month together with days of the week.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{:?} is not a schedule: {why}", cut(text));
-        let fields: Vec<&str> = text.split_whitespace().collect();
-        let (day, weekday) = match fields[..] {
-            [_, _, day, _, weekday] | [_, _, _, day, _, weekday] => (day, weekday),
-            _ => return Err(wrong("write five cron fields, or six with seconds first")),
-        };
-        if text.len() > 256 {
-            return Err(wrong("it is longer than 256 bytes"));
-        }
-        let any = |field| matches!(field, "*" | "?");
-        if weekday.bytes().any(|b| b.is_ascii_digit()) {
-            return Err(wrong("write days of the week as MON to SUN"));
-        }
-        if !any(day) && !any(weekday) {
-            return Err(wrong("name days of the month or of the week, not both"));
-        }
-        let seconds = if fields.len() == 5 { "0 " } else { "" };
-        let schedule = format!("{seconds}{text}")
-            .parse()
-            .map(Self)
-            .map_err(|_| wrong("write it as in */5 * * * *"))?;
-        match schedule.next_after(Timestamp::default()) {
-            Some(_) => Ok(schedule),
-            None => Err(wrong("no such day ever comes")),
-        }
-    }
 }
 
 /// `0.25` or `250m`.

@@ -5,7 +5,9 @@ mod manifest;
 mod problem;
 mod raw;
 mod scan;
+mod schedule;
 
-pub use fields::{AgentId, Durability, Endpoint, Run, Schedule};
+pub use fields::{AgentId, Durability, Endpoint, Run};
 pub use manifest::{Listed, MANIFEST_BYTES_MAX, Manifest};
-pub use problem::{Place, Problem};
+pub use problem::{Place, Problem, Span};
+pub use schedule::Schedule;

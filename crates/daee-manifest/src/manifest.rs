@@ -4,10 +4,11 @@ use daee_policy::{Permission, Policy};
 use daee_types::{ArtifactHash, BodyHash, ByteSize, ManifestHash, Resources};
 
 use crate::{
-    fields::{self, AgentId, Durability, Endpoint, Run, Schedule},
-    problem::{Place, Problem},
+    fields::{self, AgentId, Durability, Endpoint, Run},
+    problem::{Place, Problem, Span},
     raw::{self, Node, Pairs, Spot},
     scan,
+    schedule::Schedule,
 };
 
 /// Most bytes that are read.
@@ -62,7 +63,7 @@ pub struct Manifest {
     durability: Durability,
     endpoint: Endpoint,
     canonical_body: String,
-    places: BTreeMap<String, Place>,
+    spans: BTreeMap<String, Span>,
 }
 
 impl Manifest {
@@ -70,18 +71,17 @@ impl Manifest {
     pub fn read(bytes: &[u8]) -> Result<Self, Vec<Problem>> {
         let text = scan::scan(bytes, MANIFEST_BYTES_MAX)?;
         let mut problems = Vec::new();
-        let top = raw::read_yaml(text, |place, written, value| {
-            problems.extend(scan::written(place, &written, value));
-        })
-        .map_err(|problem| vec![problem])?;
-        Checks { top, problems }.finish(None)
+        match raw::read_yaml(text, &mut problems) {
+            Some(top) => Checks { top, problems }.finish(None),
+            None => Err(sorted(problems)),
+        }
     }
 
     /// Reads the canonical body, as nodes do, for an artifact that the chain names. Only the exact
     /// canonical bytes are taken.
     pub fn from_body(bytes: &[u8], artifact_hash: &ArtifactHash) -> Result<Self, Vec<Problem>> {
         let not_canonical =
-            || vec![Problem::at(Place::START, "DAEE-M030", "not the canonical body of a manifest")];
+            || vec![Problem::at(Span::START, "DAEE-M030", "not the canonical body of a manifest")];
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(not_canonical());
         }
@@ -89,7 +89,7 @@ impl Manifest {
         let mut problems = Vec::new();
         raw::each_text(&top, &mut |text| {
             let hidden = scan::hidden(text);
-            problems.extend(hidden.map(|said| Problem::at(Place::START, "DAEE-M001", said)));
+            problems.extend(hidden.map(|said| Problem::at(Span::START, "DAEE-M001", said)));
         });
         let manifest = Checks { top, problems }.finish(Some(artifact_hash))?;
         if manifest.canonical_body.as_bytes() == bytes {
@@ -171,10 +171,15 @@ impl Manifest {
     pub fn manifest_hash(&self) -> ManifestHash {
         ManifestHash::of(&self.artifact_hash, &self.body_hash())
     }
-    /// Where the value of a field stands, as `artifact_hash` or `resources.gpu`; the start if it is
-    /// left out.
+    /// Where the value of a field begins, named as in [`Manifest::span`]; the start if it is left out.
     pub fn place(&self, field: &str) -> Place {
-        self.places.get(field).copied().unwrap_or(Place::START)
+        self.span(field).unwrap_or(Span::START).place()
+    }
+    /// From where to where the value of a field stands, named as `artifact_hash`, `resources.gpu` or
+    /// `permissions[2]`, which counts from 0; `None` if it is left out, or nobody has written it as in
+    /// a canonical body.
+    pub fn span(&self, field: &str) -> Option<Span> {
+        self.spans.get(field).copied()
     }
     /// What its permissions allow.
     pub fn policy(&self) -> Policy {
@@ -214,7 +219,7 @@ impl Checks {
         let artifact_hash = match artifact_hash {
             Some(hash) => {
                 if let Some(node) = self.node("artifact_hash") {
-                    self.wrong(node.place, "DAEE-M030", "a canonical body holds no artifact_hash");
+                    self.wrong(node.span, "DAEE-M030", "a canonical body holds no artifact_hash");
                 }
                 Some(*hash)
             }
@@ -310,14 +315,14 @@ impl Checks {
 
         let body = self.top.iter().filter(|(key, _)| key.value != "artifact_hash");
         let canonical_body = raw::canonical(body);
-        let places = self.places();
+        let spans = if from_body { BTreeMap::new() } else { self.spans() };
         let whole = (agent_id, entry_point, artifact_hash, resources);
         let (Some(agent_id), Some(entry_point), Some(artifact_hash), Some(resources)) = whole
         else {
-            return Err(self.sorted());
+            return Err(sorted(self.problems));
         };
         if !self.problems.is_empty() {
-            return Err(self.sorted());
+            return Err(sorted(self.problems));
         }
         Ok(Manifest {
             agent_id,
@@ -336,7 +341,7 @@ impl Checks {
             durability: durability.unwrap_or_default(),
             endpoint: endpoint.unwrap_or_default(),
             canonical_body,
-            places,
+            spans,
         })
     }
 
@@ -352,8 +357,8 @@ impl Checks {
         for wanted in ["cpu", "memory"] {
             if !keys.iter().any(|key| key.value == wanted) {
                 let above = self.top.iter().find(|(key, _)| key.value == "resources");
-                let place = above.map_or(Place::START, |(key, _)| key.place);
-                self.wrong(place, "DAEE-M005", &format!("resources.{wanted} is missing"));
+                let span = above.map_or(Span::START, |(key, _)| key.span);
+                self.wrong(span, "DAEE-M005", &format!("resources.{wanted} is missing"));
             }
         }
         for (key, value) in &pairs {
@@ -366,7 +371,7 @@ impl Checks {
                 _ => continue,
             };
             if let Err(message) = judged {
-                self.wrong(value.place, rule, &message);
+                self.wrong(value.span, rule, &message);
             }
         }
         let resources = match (cpu, memory) {
@@ -383,13 +388,13 @@ impl Checks {
                 // Two spellings of one permission, as with and without `:443`, are twice the same.
                 Ok(permission) if listed.iter().any(|other| other.permission == permission) => {
                     let message = format!("{permission} is in the list a second time");
-                    self.wrong(text.place, "DAEE-M029", &message);
+                    self.wrong(text.span, "DAEE-M029", &message);
                 }
                 Ok(permission) => {
-                    let line = if from_body { 0 } else { text.place.line };
+                    let line = if from_body { 0 } else { text.span.line };
                     listed.push(Listed { permission, line });
                 }
-                Err(error) => self.wrong(text.place, "DAEE-M019", &error.to_string()),
+                Err(error) => self.wrong(text.span, "DAEE-M019", &error.to_string()),
             }
         }
         listed
@@ -415,7 +420,7 @@ impl Checks {
     ) -> Option<T> {
         let node = self.node(key)?;
         let text = self.text(node, key)?;
-        read(&text.value).map_err(|message| self.wrong(text.place, rule, &message)).ok()
+        read(&text.value).map_err(|message| self.wrong(text.span, rule, &message)).ok()
     }
 
     fn list<T>(
@@ -428,7 +433,7 @@ impl Checks {
         for text in self.texts(key, rule) {
             match read(&text.value) {
                 Ok(value) => all.push(value),
-                Err(message) => self.wrong(text.place, rule, &message),
+                Err(message) => self.wrong(text.span, rule, &message),
             }
         }
         all
@@ -442,16 +447,16 @@ impl Checks {
     ) -> Vec<(String, String)> {
         let Some(pairs) = self.pairs(key) else { return Vec::new() };
         if let Some((first_over, _)) = pairs.get(LIST_MAX) {
-            self.wrong(first_over.place, rule, &format!("{key} has more than {LIST_MAX} entries"));
+            self.wrong(first_over.span, rule, &format!("{key} has more than {LIST_MAX} entries"));
         }
         let mut seen = BTreeSet::new();
         for (name, value) in &pairs {
             if !seen.insert(name.value.as_str()) {
                 let message = format!("{} stands here a second time", cut(&name.value));
-                self.wrong(name.place, "DAEE-M004", &message);
+                self.wrong(name.span, "DAEE-M004", &message);
             }
             if let Err(message) = check(&name.value, &value.value) {
-                self.wrong(name.place, rule, &message);
+                self.wrong(name.span, rule, &message);
             }
         }
         pairs.into_iter().map(|(name, value)| (name.value, value.value)).collect()
@@ -461,11 +466,11 @@ impl Checks {
     fn texts(&mut self, key: &str, rule: &'static str) -> Vec<Spot<String>> {
         let Some(node) = self.node(key) else { return Vec::new() };
         let Node::List(all) = node.value else {
-            self.wrong(node.place, "DAEE-M007", &format!("{key} must be a list of texts"));
+            self.wrong(node.span, "DAEE-M007", &format!("{key} must be a list of texts"));
             return Vec::new();
         };
         if all.len() > LIST_MAX {
-            self.wrong(node.place, rule, &format!("{key} has more than {LIST_MAX} entries"));
+            self.wrong(node.span, rule, &format!("{key} has more than {LIST_MAX} entries"));
         }
         let mut seen = BTreeSet::new();
         let mut texts = Vec::new();
@@ -475,7 +480,7 @@ impl Checks {
                 texts.push(text);
             } else {
                 let message = format!("{:?} is in the list a second time", cut(&text.value));
-                self.wrong(text.place, "DAEE-M029", &message);
+                self.wrong(text.span, "DAEE-M029", &message);
             }
         }
         texts
@@ -485,7 +490,7 @@ impl Checks {
     fn pairs(&mut self, key: &str) -> Option<Vec<(Spot<String>, Spot<String>)>> {
         let node = self.node(key)?;
         let Node::Map(pairs) = node.value else {
-            self.wrong(node.place, "DAEE-M007", &format!("{key} must be a map of texts"));
+            self.wrong(node.span, "DAEE-M007", &format!("{key} must be a map of texts"));
             return None;
         };
         let mut texts = Vec::new();
@@ -499,9 +504,9 @@ impl Checks {
 
     fn text(&mut self, node: Spot<Node>, what: &str) -> Option<Spot<String>> {
         if let Node::Text(value) = node.value {
-            return Some(Spot { value, place: node.place });
+            return Some(Spot { value, span: node.span });
         }
-        self.wrong(node.place, "DAEE-M007", &format!("{what} must be a text"));
+        self.wrong(node.span, "DAEE-M007", &format!("{what} must be a text"));
         None
     }
 
@@ -517,45 +522,54 @@ impl Checks {
                 let near = fields::nearest(&key.value, known.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!(", did you mean {near}?"));
                 let message = format!("unknown key {}{place}{hint}", cut(&key.value));
-                self.wrong(key.place, "DAEE-M003", &message);
+                self.wrong(key.span, "DAEE-M003", &message);
             } else if !seen.insert(key.value.as_str()) {
                 let message = format!("{} stands here a second time", key.value);
-                self.wrong(key.place, "DAEE-M004", &message);
+                self.wrong(key.span, "DAEE-M004", &message);
             }
         }
     }
 
-    fn places(&self) -> BTreeMap<String, Place> {
-        let mut places = BTreeMap::new();
+    fn spans(&self) -> BTreeMap<String, Span> {
+        let mut spans = BTreeMap::new();
         for (key, node) in &self.top {
-            if let Node::Map(pairs) = &node.value {
-                let inner = |(name, value): &(Spot<String>, Spot<Node>)| {
-                    (format!("{}.{}", key.value, name.value), value.place)
-                };
-                places.extend(pairs.iter().map(inner));
+            let key = &key.value;
+            match &node.value {
+                Node::Text(_) => {}
+                Node::List(all) => {
+                    let each = all.iter().enumerate();
+                    spans.extend(each.map(|(at, spot)| (format!("{key}[{at}]"), spot.span)));
+                }
+                Node::Map(pairs) => {
+                    let each = pairs.iter();
+                    spans.extend(
+                        each.map(|(name, spot)| (format!("{key}.{}", name.value), spot.span)),
+                    );
+                }
             }
-            places.insert(key.value.clone(), node.place);
+            spans.insert(key.clone(), node.span);
         }
-        places
+        spans
     }
 
     fn missing(&mut self, key: &str) {
-        self.wrong(Place::START, "DAEE-M005", &format!("{key} is missing"));
+        self.wrong(Span::START, "DAEE-M005", &format!("{key} is missing"));
     }
 
-    fn wrong(&mut self, place: Place, rule: &'static str, message: &str) {
-        self.problems.push(Problem::at(place, rule, message));
+    fn wrong(&mut self, span: Span, rule: &'static str, message: &str) {
+        self.problems.push(Problem::at(span, rule, message));
     }
+}
 
-    /// In the order of the text. Where something is not written as text at all, what it would mean
-    /// as text is not held against it, too.
-    fn sorted(mut self) -> Vec<Problem> {
-        self.problems.sort();
-        self.problems.dedup_by(|later, first| {
-            later == first || later.place() == first.place() && first.rule == "DAEE-M006"
-        });
-        self.problems
-    }
+/// In the order of the text. Where something is not written as text at all, what it would mean as
+/// text is not held against it, too.
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort();
+    problems.dedup_by(|later, first| {
+        let unread = matches!(first.rule, "DAEE-M002" | "DAEE-M006");
+        later == first || unread && later.span() == first.span()
+    });
+    problems
 }
 
 fn cut(text: &str) -> String {

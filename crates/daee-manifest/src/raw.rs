@@ -1,20 +1,19 @@
-//! The manifest as a tree of texts, each with its place. Nothing is interpreted here.
+//! The manifest as a tree of texts, each with its span. Nothing is interpreted here.
 
-use std::{collections::BTreeMap, fmt};
+use std::cmp::Ordering;
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{MapAccess, SeqAccess, Visitor},
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
+
+use crate::{
+    problem::{Place, Problem, Span},
+    scan::{self, Written},
 };
-use serde_saphyr::{Location, Spanned, Tagged};
-
-use crate::problem::{Place, Problem};
 
 /// Something and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Spot<T> {
     pub value: T,
-    pub place: Place,
+    pub span: Span,
 }
 
 /// What stands somewhere.
@@ -28,31 +27,19 @@ pub(crate) enum Node {
 /// The pairs of a map in order, repeated keys included.
 pub(crate) type Pairs = Vec<(Spot<String>, Spot<Node>)>;
 
-/// How a node is written, as far as its meaning depends on it.
-pub(crate) struct Written<'a> {
-    /// The node as it stands in the file; empty where there is nothing.
-    pub source: &'a str,
-    pub tagged: bool,
-    /// A scalar that the YAML rules themselves take for something else than text.
-    pub resolved: bool,
-    /// It ends with the file, and the file with no line break.
-    pub cut_off: bool,
-}
+const NODES_MAX: usize = 2_000;
+const DEPTH_MAX: usize = 8;
 
-/// Reads YAML that has passed the scan. `see` is shown every key and every node.
-pub(crate) fn read_yaml(
-    text: &str,
-    mut see: impl FnMut(Place, Written<'_>, Option<&str>),
-) -> Result<Pairs, Problem> {
-    let found: Result<Found, _> = serde_saphyr::from_str_with_options(text, options());
-    let root = found.map_err(|error| {
-        let place = error.location().map_or(Place::START, place_of);
-        Problem::at(place, "DAEE-M002", refusal(&error))
-    })?;
-    let root = root.settle(text, &mut see);
-    match root.value {
-        Node::Map(pairs) => Ok(pairs),
-        _ => Err(Problem::at(root.place, "DAEE-M002", "a manifest is a map of keys and values")),
+/// Reads YAML that has passed the scan. `None` where it ends in the middle; why is among the problems.
+pub(crate) fn read_yaml(text: &str, problems: &mut Vec<Problem>) -> Option<Pairs> {
+    let events = Parser::new_from_str_with_options(text, options());
+    let mut reader = Reader { events, text, nodes: 0, problems };
+    match reader.document() {
+        Ok(pairs) => Some(pairs),
+        Err(stopped) => {
+            problems.push(stopped);
+            None
+        }
     }
 }
 
@@ -65,12 +52,12 @@ pub(crate) fn read_json(bytes: &[u8]) -> Option<Pairs> {
             Value::Array(all) => Node::List(all.into_iter().map(node).collect::<Option<_>>()?),
             Value::Object(map) => {
                 let pair =
-                    |(key, value)| Some((Spot { value: key, place: Place::START }, node(value)?));
+                    |(key, value)| Some((Spot { value: key, span: Span::START }, node(value)?));
                 Node::Map(map.into_iter().map(pair).collect::<Option<_>>()?)
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => return None,
         };
-        Some(Spot { value, place: Place::START })
+        Some(Spot { value, span: Span::START })
     }
     match node(serde_json::from_slice(bytes).ok()?)?.value {
         Node::Map(pairs) => Some(pairs),
@@ -96,220 +83,263 @@ pub(crate) fn each_text(pairs: &Pairs, see: &mut impl FnMut(&str)) {
 /// RFC 8785: keys in the order of their UTF-16, no spaces, the shortest escapes. All values are
 /// texts, and serde_json escapes them as the RFC does.
 pub(crate) fn canonical<'a>(pairs: impl Iterator<Item = &'a (Spot<String>, Spot<Node>)>) -> String {
-    serde_json::to_string(&sorted(pairs)).expect("texts can be written as JSON")
+    let mut json = String::new();
+    write_map(pairs, &mut json);
+    json
 }
 
-fn sorted<'a>(
-    pairs: impl Iterator<Item = &'a (Spot<String>, Spot<Node>)>,
-) -> BTreeMap<ByUtf16<'a>, &'a Node> {
-    pairs.map(|(key, node)| (ByUtf16(&key.value), &node.value)).collect()
-}
-
-impl Serialize for Node {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => to.serialize_str(text),
-            Self::List(all) => to.collect_seq(all.iter().map(|spot| &spot.value)),
-            Self::Map(pairs) => sorted(pairs.iter()).serialize(to),
-        }
+fn write_map<'a>(pairs: impl Iterator<Item = &'a (Spot<String>, Spot<Node>)>, json: &mut String) {
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_by(|(a, _), (b, _)| by_utf16(&a.value, &b.value));
+    json.push('{');
+    for (at, (key, value)) in pairs.into_iter().enumerate() {
+        separate(at, json);
+        write_text(&key.value, json);
+        json.push(':');
+        write(&value.value, json);
     }
+    json.push('}');
 }
 
-#[derive(PartialEq, Eq)]
-struct ByUtf16<'a>(&'a str);
-
-impl Ord for ByUtf16<'_> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.encode_utf16().cmp(other.0.encode_utf16())
-    }
-}
-
-impl PartialOrd for ByUtf16<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Serialize for ByUtf16<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.0)
-    }
-}
-
-const NODES_MAX: usize = 2_000;
-const DEPTH_MAX: usize = 8;
-
-/// Why the reader stopped, in our words where the rule is ours.
-fn refusal(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::{Error, budget::BudgetBreach};
-    match error.without_snippet() {
-        Error::Budget { breach, .. } => match breach {
-            BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
-                "anchors and aliases are not allowed: write the value again".to_owned()
+fn write(node: &Node, json: &mut String) {
+    match node {
+        Node::Text(text) => write_text(text, json),
+        Node::Map(pairs) => write_map(pairs.iter(), json),
+        Node::List(all) => {
+            json.push('[');
+            for (at, value) in all.iter().enumerate() {
+                separate(at, json);
+                write(&value.value, json);
             }
-            BudgetBreach::Depth { .. } => format!("nested more than {DEPTH_MAX} deep"),
-            BudgetBreach::Nodes { .. } => format!("more than {NODES_MAX} keys and values"),
-            other => format!("too large: {other:?}"),
-        },
-        Error::UnknownAnchor { .. } => "anchors and aliases are not allowed".to_owned(),
-        Error::MergeKeyNotAllowed { .. } => "merge keys are not allowed".to_owned(),
-        Error::MultipleDocuments { .. } => "a manifest is one document".to_owned(),
-        other => {
-            let said = other.to_string();
-            let said = said.lines().next().unwrap_or_default();
-            // The place is told beside the message.
-            let said = said.split(" at line ").next().unwrap_or_default();
-            format!("not the YAML of a manifest: {said}")
+            json.push(']');
         }
     }
 }
 
-fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_anchors: 0,
-            max_aliases: 0,
-            max_nodes: NODES_MAX,
-            max_depth: DEPTH_MAX,
-            flow_nesting_limit: DEPTH_MAX + 1,
-            max_documents: 1,
-        },
-        // All of them are shown to us, so that each is named with its place.
-        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
-        merge_keys: serde_saphyr::MergeKeyPolicy::Error,
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
-        ignore_binary_tag_for_string: true,
-        // They would count against a budget, and a manifest may explain itself at length.
+fn separate(at: usize, json: &mut String) {
+    if at > 0 {
+        json.push(',');
+    }
+}
+
+fn write_text(text: &str, json: &mut String) {
+    json.push_str(&serde_json::to_string(text).expect("a text can be written as JSON"));
+}
+
+fn by_utf16(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
+}
+
+/// Everything that is allowed at all; what the parser tells apart is judged here.
+fn options() -> granit_parser::Options {
+    granit_parser::options! {
+        strict_indentation: true,
+        disallow_directives: true,
+        // Each is shown to us, so that all are named with their places.
+        emit_unresolved_aliases: true,
+        emit_anchor_events: true,
         emit_comments: false,
-        with_snippet: false,
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
     }
 }
 
-fn place_of(location: Location) -> Place {
-    Place { line: location.line() as u32, column: location.column() as u32 }
+struct Reader<'a> {
+    events: Parser<'a, StrInput<'a>>,
+    text: &'a str,
+    nodes: usize,
+    problems: &'a mut Vec<Problem>,
 }
 
-/// A node as the reader gives it.
-struct Found {
-    node: FoundNode,
-    tagged: bool,
-    location: Location,
-}
-
-enum FoundNode {
-    Text(String),
-    /// Null, a boolean or a number.
-    Resolved,
-    List(Vec<Found>),
-    Map(Vec<(Found, Found)>),
-}
-
-impl Found {
-    fn settle(
-        self,
-        text: &str,
-        see: &mut impl FnMut(Place, Written<'_>, Option<&str>),
-    ) -> Spot<Node> {
-        let span = self.location.span();
-        let from = span.byte_offset().unwrap_or(0) as usize;
-        let to = from + span.byte_len().unwrap_or(0) as usize;
-        let source = text.get(from..to).unwrap_or_default();
-        let place = place_of(self.location);
-        let resolved = matches!(self.node, FoundNode::Resolved);
-        let cut_off = to == text.len() && !text.ends_with('\n');
-        let written = Written { source, tagged: self.tagged, resolved, cut_off };
-        let value = match self.node {
-            FoundNode::Text(value) => {
-                see(place, written, Some(&value));
-                Node::Text(value)
-            }
-            FoundNode::Resolved => {
-                see(place, written, Some(source));
-                Node::Text(source.to_owned())
-            }
-            FoundNode::List(all) => {
-                see(place, written, None);
-                Node::List(all.into_iter().map(|found| found.settle(text, see)).collect())
-            }
-            FoundNode::Map(pairs) => {
-                see(place, written, None);
-                let mut settled = Pairs::new();
-                for (key, value) in pairs {
-                    let key = key.settle(text, see);
-                    let value = value.settle(text, see);
-                    // The reader below takes scalars alone for keys.
-                    if let Node::Text(name) = key.value {
-                        settled.push((Spot { value: name, place: key.place }, value));
-                    }
-                }
-                Node::Map(settled)
+impl<'a> Reader<'a> {
+    fn document(&mut self) -> Result<Pairs, Problem> {
+        let root = loop {
+            match self.next()? {
+                (Event::StreamStart | Event::DocumentStart(..), _) => {}
+                (Event::StreamEnd, _) => return Err(no_map(Span::START)),
+                (event, span) => break self.node(event, span, 0)?,
             }
         };
-        Spot { value, place }
-    }
-}
-
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Tagged<FoundNode>>::deserialize(from)?;
-        let Tagged(node, tag) = spanned.value;
-        Ok(Self { node, tagged: tag.is_some(), location: spanned.referenced })
-    }
-}
-
-/// A key: any scalar, as it is written.
-struct FoundKey(Found);
-
-impl<'de> Deserialize<'de> for FoundKey {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Tagged<String>>::deserialize(from)?;
-        let Tagged(text, tag) = spanned.value;
-        let node = FoundNode::Text(text);
-        Ok(Self(Found { node, tagged: tag.is_some(), location: spanned.referenced }))
-    }
-}
-
-impl<'de> Deserialize<'de> for FoundNode {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = FoundNode;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("texts, lists and maps")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<FoundNode, E> {
-                Ok(FoundNode::Text(text.to_owned()))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<FoundNode, E> {
-                Ok(FoundNode::Resolved)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<FoundNode, E> {
-                Ok(FoundNode::Resolved)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<FoundNode, E> {
-                Ok(FoundNode::Resolved)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<FoundNode, E> {
-                Ok(FoundNode::Resolved)
-            }
-            fn visit_unit<E>(self) -> Result<FoundNode, E> {
-                Ok(FoundNode::Resolved)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FoundNode, A::Error> {
-                let mut all = Vec::new();
-                while let Some(found) = seq.next_element::<Found>()? {
-                    all.push(found);
+        loop {
+            match self.next()? {
+                (Event::DocumentEnd, _) => {}
+                (Event::StreamEnd, _) => break,
+                (_, span) => {
+                    let span = self.span(span);
+                    return Err(Problem::at(span, "DAEE-M002", "a manifest is one document"));
                 }
-                Ok(FoundNode::List(all))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FoundNode, A::Error> {
-                let mut all = Vec::new();
-                while let Some((FoundKey(key), value)) = map.next_entry::<FoundKey, Found>()? {
-                    all.push((key, value));
-                }
-                Ok(FoundNode::Map(all))
             }
         }
-        from.deserialize_any(Any)
+        match root.value {
+            Node::Map(pairs) => Ok(pairs),
+            _ => Err(no_map(root.span)),
+        }
     }
+
+    /// The next event that is part of the tree.
+    fn next(&mut self) -> Result<(Event<'a>, granit_parser::Span), Problem> {
+        loop {
+            match self.events.next_event() {
+                Some(Ok((Event::Anchor(..), span))) => {
+                    let span = self.span(span);
+                    self.wrong(span, ANCHORS);
+                }
+                Some(Ok(event)) => return Ok(event),
+                Some(Err(error)) => return Err(self.refusal(&error)),
+                None => return Ok((Event::StreamEnd, granit_parser::Span::default())),
+            }
+        }
+    }
+
+    /// The node that an event begins, `depth` deep.
+    fn node(
+        &mut self,
+        event: Event<'a>,
+        at: granit_parser::Span,
+        depth: usize,
+    ) -> Result<Spot<Node>, Problem> {
+        let span = self.span(at);
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            let message = format!("more than {NODES_MAX} keys and values");
+            return Err(Problem::at(span, "DAEE-M002", message));
+        }
+        let collection = matches!(event, Event::SequenceStart(..) | Event::MappingStart(..));
+        if collection && depth == DEPTH_MAX {
+            return Err(Problem::at(span, "DAEE-M002", too_deep()));
+        }
+        if event.tag().is_some() {
+            let tag = at.tag_span().map_or(span, |tag| self.span(tag));
+            let message = "tags are not allowed: every value is text";
+            self.problems.push(Problem::at(tag, "DAEE-M006", message));
+        }
+        match event {
+            Event::Scalar(value, style, ..) => {
+                let source = at.slice(self.text).unwrap_or_default();
+                let plain = style == ScalarStyle::Plain;
+                let missing = plain && source.is_empty();
+                let value = if missing { String::new() } else { value.into_owned() };
+                let ends = at.byte_range().is_some_and(|range| range.end == self.text.len());
+                let cut_off = ends && !self.text.ends_with('\n');
+                let written = Written { value: &value, plain, missing, cut_off };
+                self.problems.extend(scan::written(span, &written));
+                Ok(Spot { value: Node::Text(value), span })
+            }
+            Event::SequenceStart(..) => {
+                let mut all = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, end) => {
+                            let last = all.last().map(|spot: &Spot<Node>| spot.span);
+                            let span = self.whole(span, last, end);
+                            return Ok(Spot { value: Node::List(all), span });
+                        }
+                        (event, at) => all.push(self.node(event, at, depth + 1)?),
+                    }
+                }
+            }
+            Event::MappingStart(..) => {
+                let mut pairs = Pairs::new();
+                let mut last = None;
+                loop {
+                    let key = match self.next()? {
+                        (Event::MappingEnd, end) => {
+                            let span = self.whole(span, last, end);
+                            return Ok(Spot { value: Node::Map(pairs), span });
+                        }
+                        (event, at) => self.key(event, at, depth + 1)?,
+                    };
+                    let (event, at) = self.next()?;
+                    let value = self.node(event, at, depth + 1)?;
+                    last = Some(value.span);
+                    if let Some(key) = key {
+                        pairs.push((key, value));
+                    }
+                }
+            }
+            _ => {
+                self.wrong(span, ANCHORS);
+                Ok(Spot { value: Node::Text(String::new()), span })
+            }
+        }
+    }
+
+    /// A key; `None` where there is something else than a text.
+    fn key(
+        &mut self,
+        event: Event<'a>,
+        at: granit_parser::Span,
+        depth: usize,
+    ) -> Result<Option<Spot<String>>, Problem> {
+        let merge = matches!(&event, Event::Scalar(value, ScalarStyle::Plain, ..) if value == "<<");
+        let node = self.node(event, at, depth)?;
+        if merge {
+            // That readers take it for something else than text needs no saying.
+            self.problems.pop();
+            self.wrong(node.span, "merge keys are not allowed");
+            return Ok(None);
+        }
+        match node.value {
+            Node::Text(value) => Ok(Some(Spot { value, span: node.span })),
+            _ => {
+                self.wrong(node.span, "a key must be a text");
+                Ok(None)
+            }
+        }
+    }
+
+    fn wrong(&mut self, span: Span, message: &str) {
+        self.problems.push(Problem::at(span, "DAEE-M002", message));
+    }
+
+    /// Why the parser stopped, in our words where the rule is ours.
+    fn refusal(&self, error: &ScanError) -> Problem {
+        let message = match error.kind() {
+            ErrorKind::RecursionLimitExceeded => too_deep(),
+            ErrorKind::DirectiveDisallowed => "directives are not allowed".to_owned(),
+            _ => format!("not the YAML of a manifest: {}", error.info()),
+        };
+        let place = place(error.marker());
+        let at = error.marker().byte_offset().unwrap_or(self.text.len());
+        let stands = self.text.get(at..).and_then(|rest| rest.chars().next());
+        let columns = u32::from(stands.is_some_and(|c| !matches!(c, '\r' | '\n')));
+        let end = Place { line: place.line, column: place.column + columns };
+        Problem::at(Span::between(place, end), "DAEE-M002", message)
+    }
+
+    /// Where a node stands, without the space behind it.
+    fn span(&self, at: granit_parser::Span) -> Span {
+        let from = place(&at.start);
+        let source = at.slice(self.text).unwrap_or_default().trim_end();
+        let to = match source.rsplit_once('\n') {
+            Some((before, last)) => Place {
+                line: from.line + before.matches('\n').count() as u32 + 1,
+                column: last.chars().count() as u32 + 1,
+            },
+            None => Place { line: from.line, column: from.column + source.chars().count() as u32 },
+        };
+        Span::between(from, to)
+    }
+
+    /// Where a collection stands that begins at `first`: up to its bracket, or its last node.
+    fn whole(&self, first: Span, last: Option<Span>, end: granit_parser::Span) -> Span {
+        let end = self.span(end);
+        let closed = end.place() != end.end();
+        let to = if closed { end.end() } else { last.map_or(first.end(), Span::end) };
+        Span::between(first.place(), to.max(first.place()))
+    }
+}
+
+const ANCHORS: &str = "anchors and aliases are not allowed: write the value again";
+
+fn no_map(span: Span) -> Problem {
+    Problem::at(span, "DAEE-M002", "a manifest is a map of keys and values")
+}
+
+fn too_deep() -> String {
+    format!("nested more than {DEPTH_MAX} deep")
+}
+
+fn place(marker: &Marker) -> Place {
+    Place { line: marker.line() as u32, column: marker.col() as u32 + 1 }
 }

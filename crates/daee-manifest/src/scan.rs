@@ -1,10 +1,7 @@
 //! What is refused for how it is written: bytes and spellings that readers, terminals and people
 //! take for different things.
 
-use crate::{
-    problem::{Place, Problem},
-    raw::Written,
-};
+use crate::problem::{Place, Problem, Span};
 
 /// More problems than anyone reads; a file with so many is no manifest.
 const PROBLEMS_MAX: usize = 100;
@@ -13,13 +10,13 @@ const PROBLEMS_MAX: usize = 100;
 pub(crate) fn scan(bytes: &[u8], limit: usize) -> Result<&str, Vec<Problem>> {
     if bytes.len() > limit {
         let message = format!("larger than {limit} bytes, the most a manifest may have");
-        return Err(vec![Problem::at(Place::START, "DAEE-M000", message)]);
+        return Err(vec![Problem::at(Span::START, "DAEE-M000", message)]);
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
         let (line, last) = before.split('\n').enumerate().last().unwrap_or_default();
-        let place = Place { line: line as u32 + 1, column: last.chars().count() as u32 + 1 };
-        vec![Problem::at(place, "DAEE-M001", "not UTF-8")]
+        let span = on_line(line as u32 + 1, last.chars().count(), 1);
+        vec![Problem::at(span, "DAEE-M001", "not UTF-8")]
     })?;
 
     let mut problems = Vec::new();
@@ -29,18 +26,20 @@ pub(crate) fn scan(bytes: &[u8], limit: usize) -> Result<&str, Vec<Problem>> {
         let content = content.strip_suffix('\r').unwrap_or(content);
         for (column, c) in content.chars().enumerate() {
             if let Some(name) = forbidden(c).filter(|_| problems.len() < PROBLEMS_MAX) {
-                let place = Place { line, column: column as u32 + 1 };
                 let message = format!("U+{:04X} ({name}) is not allowed", c as u32);
-                problems.push(Problem::at(place, "DAEE-M001", message));
+                problems.push(Problem::at(on_line(line, column, 1), "DAEE-M001", message));
             }
         }
-        let place = Place { line, column: 1 };
+        let mut whole = |message| {
+            let span = on_line(line, 0, content.trim_end().chars().count());
+            problems.push(Problem::at(span, "DAEE-M002", message));
+        };
         if content.starts_with('%') {
-            problems.push(Problem::at(place, "DAEE-M002", "directives are not allowed"));
+            whole("directives are not allowed");
         }
         let marker = content.starts_with("---") || content.starts_with("...");
         if marker && (begun || content.trim_end() != "---") {
-            problems.push(Problem::at(place, "DAEE-M002", "a manifest is one document"));
+            whole("a manifest is one document");
         }
         let content = content.trim_start();
         begun |= !content.is_empty() && !content.starts_with('#');
@@ -51,27 +50,41 @@ pub(crate) fn scan(bytes: &[u8], limit: usize) -> Result<&str, Vec<Problem>> {
     if problems.is_empty() { Ok(text) } else { Err(problems) }
 }
 
-/// What is wrong with how a node is written; `value` is a scalar's.
-pub(crate) fn written(place: Place, written: &Written<'_>, value: Option<&str>) -> Option<Problem> {
-    let wrong = |message: String| Some(Problem::at(place, "DAEE-M006", message));
-    if written.tagged {
-        return wrong("tags are not allowed: every value is text".to_owned());
-    }
-    let value = value?;
+/// So many characters of a line, behind so many others.
+fn on_line(line: u32, before: usize, characters: usize) -> Span {
+    let column = before as u32 + 1;
+    let end = Place { line, column: column + characters as u32 };
+    Span::between(Place { line, column }, end)
+}
+
+/// A scalar and how it is written, as far as its meaning depends on it.
+pub(crate) struct Written<'a> {
+    pub value: &'a str,
+    /// Without quotes, and no block.
+    pub plain: bool,
+    /// Nothing is written at all.
+    pub missing: bool,
+    /// It ends with the file, and the file with no line break.
+    pub cut_off: bool,
+}
+
+/// What is wrong with how a scalar is written.
+pub(crate) fn written(span: Span, written: &Written<'_>) -> Option<Problem> {
+    let Written { value, plain, missing, cut_off } = *written;
+    let wrong = |message: String| Some(Problem::at(span, "DAEE-M006", message));
     if let Some(message) = hidden(value) {
-        return Some(Problem::at(place, "DAEE-M001", message));
+        return Some(Problem::at(span, "DAEE-M001", message));
     }
-    if written.source.is_empty() && value.is_empty() {
+    if missing {
         return wrong("there is no value here: write \"\" for an empty text".to_owned());
     }
     // Only a block's text can end in a line break that is not there.
-    if written.cut_off && value.ends_with('\n') {
+    if cut_off && value.ends_with('\n') {
         return wrong(
             "end the file with a line break: readers differ on a block without".to_owned(),
         );
     }
-    let plain = !written.source.starts_with(['"', '\'', '|', '>']);
-    if written.resolved || plain && ambiguous(value) {
+    if plain && ambiguous(value) {
         let shown: String = value.chars().take(80).collect();
         return wrong(format!(
             "some readers take {shown} for something else than text: write \"{shown}\""
@@ -192,9 +205,9 @@ mod tests {
     #[test]
     fn the_place_of_a_byte_that_is_no_text_is_named() {
         let problems = scan(b"a: b\n\xff", 100).unwrap_err();
-        assert_eq!(problems[0].place(), Place { line: 2, column: 1 });
+        assert_eq!(problems[0].span().place(), Place { line: 2, column: 1 });
         let problems =
             scan("a: \u{e4}".as_bytes().strip_suffix(&[0xa4]).unwrap(), 100).unwrap_err();
-        assert_eq!(problems[0].place(), Place { line: 1, column: 4 });
+        assert_eq!(problems[0].span().place(), Place { line: 1, column: 4 });
     }
 }

@@ -77,7 +77,7 @@ fn a_manifest_may_explain_itself_at_length() {
 fn a_refusal_is_told_in_the_words_of_the_rule() {
     for (line, words) in [
         ("env: &a {}", "anchors and aliases are not allowed: write the value again"),
-        ("env: *a", "anchors and aliases are not allowed"),
+        ("env: *a", "anchors and aliases are not allowed: write the value again"),
         ("env: {<<: {}}", "merge keys are not allowed"),
         ("args: [[[[[[[[[]]]]]]]]]", "nested more than 8 deep"),
         (&format!("args: [{}]", "a,".repeat(2_000)), "more than 2000 keys and values"),
@@ -328,6 +328,71 @@ fn places_lead_back_to_the_text() {
     assert_eq!(manifest.place("artifact_hash"), Place { line: 12, column: 16 });
     assert_eq!(manifest.place("resources.gpu"), Place { line: 10, column: 8 });
     assert_eq!(manifest.place("schedule"), Place::START);
+    let yaml = with("args: [ -v , \"a b\" ]\nenv:\n  A: |\n    two\n    lines\n\n# end");
+    let manifest = Manifest::read(yaml.as_bytes()).unwrap();
+    let check = |field: &str, expected: &str| {
+        let found = manifest.span(field).map(shown);
+        assert_eq!(found.as_deref().unwrap_or("nowhere"), expected, "{field}");
+    };
+    check("agent_id", "2:11-2:42");
+    check("resources", "8:3-10:15");
+    check("resources.cpu", "8:8-8:14");
+    check("permissions[2]", "16:5-16:23");
+    check("permissions[3]", "nowhere");
+    check("args", "17:7-17:21");
+    check("args[0]", "17:9-17:11");
+    check("args[1]", "17:14-17:19");
+    check("env", "19:3-21:10");
+    check("env.A", "20:5-21:10");
+    check("schedule", "nowhere");
+    let body = manifest.canonical_body().as_bytes();
+    let node = Manifest::from_body(body, manifest.artifact_hash()).unwrap();
+    assert_eq!(node.span("agent_id"), None, "nobody has written this");
+}
+
+fn shown(Span { line, column, end_line, end_column }: Span) -> String {
+    format!("{line}:{column}-{end_line}:{end_column}")
+}
+
+#[test]
+fn what_is_wrong_is_meant_from_its_first_character_to_its_last() {
+    let check = |line: &str, expected: &[&str]| {
+        let problems = Manifest::read(with(line).as_bytes()).unwrap_err();
+        let found: Vec<String> =
+            problems.iter().map(|p| format!("{} {}", shown(p.span()), p.rule)).collect();
+        assert_eq!(found, expected, "{line}");
+    };
+    check("run: forever # and ever", &["17:6-17:13 DAEE-M020"]);
+    check("run: 'for ever'", &["17:6-17:16 DAEE-M020"]);
+    check("run: for\n  ever", &["17:6-18:7 DAEE-M020"]);
+    check("run: \"f\u{fc}r immer\"", &["17:6-17:17 DAEE-M020"]);
+    check("runn: resident", &["17:1-17:5 DAEE-M003"]);
+    check("run: !!str resident", &["17:6-17:11 DAEE-M006"]);
+    check("run: &always resident", &["17:6-17:13 DAEE-M002"]);
+    check("run: *always", &["17:6-17:13 DAEE-M002"]);
+    check("run: no", &["17:6-17:8 DAEE-M006"]);
+    check("run: [ resident ]\nargs: a", &["17:6-17:18 DAEE-M007", "18:7-18:8 DAEE-M007"]);
+    check("env: {<<: {}}", &["17:7-17:9 DAEE-M002"]);
+    check("env: {[a]: b}", &["17:7-17:10 DAEE-M002"]);
+    check("args: [a, b", &["17:7-17:8 DAEE-M002"]);
+    check("args: [a, \u{200b}b]", &["17:11-17:12 DAEE-M001"]);
+    check("%TAG", &["17:1-17:5 DAEE-M002"]);
+    check(
+        "args:\n  - a\n  -\n\n# why\n  - |\n    b\nrun: |\n  c\n",
+        &["19:4-19:4 DAEE-M006", "25:3-25:4 DAEE-M020"],
+    );
+    // Of several things at once, each is named.
+    check(
+        "env: {A: &a !!str no, B: *b, <<: *a}",
+        &[
+            "17:10-17:12 DAEE-M002",
+            "17:13-17:18 DAEE-M006",
+            "17:19-17:21 DAEE-M006",
+            "17:26-17:28 DAEE-M002",
+            "17:30-17:32 DAEE-M002",
+            "17:34-17:36 DAEE-M002",
+        ],
+    );
 }
 
 #[test]
