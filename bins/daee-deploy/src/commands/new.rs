@@ -292,6 +292,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_cannot_be_written_whole_leaves_nothing() {
+        for second in [
+            "a/b",         // below what is a file by then
+            ".daee-new/a", // in the way of what all files go through
+        ] {
+            let files: &'static [File] = Box::leak(Box::new([("a", "1"), (second, "2")]));
+            let files: &'static [&'static [File]] = Box::leak(Box::new([files]));
+            let template = Template { files, ..TEMPLATES[0] };
+            let place = daee_testkit::folder();
+            let (there, new) = (place.path().join("there"), place.path().join("new"));
+            fs::create_dir(&there).unwrap();
+            for folder in [&there, &new] {
+                let error = template.write(folder, "talos.example.hello").unwrap_err();
+                assert_eq!(error.code(), "DAEE-Y004", "{second}: {error}");
+            }
+            assert_eq!(files_below(place.path()), Vec::<PathBuf>::new(), "{second}");
+            assert!(there.exists() && !new.exists(), "{second}");
+        }
+    }
+
     fn files_below(folder: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries
