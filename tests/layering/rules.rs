@@ -22,6 +22,7 @@ const LAYERS: &[(&str, Place)] = &[
     ("daee-runtime", Place::Layer(2)),
     ("daee-signer", Place::Layer(2)),
     ("daee-devnet", Place::Layer(2)),
+    ("daee-verdict", Place::Layer(2)),
     ("daee-host", Place::Layer(3)),
     ("daee-client", Place::Layer(3)),
     ("daee-testkit", Place::Layer(3)),
@@ -46,6 +47,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("daee-egress", "daee-http"),
     ("daee-devnet", "daee-http"),
     ("daee-chain", "daee-http"),
+    // Who signed a package is part of the verdict on it.
+    ("daee-verdict", "daee-signer"),
 ];
 
 /// Dependencies that one crate hides behind its own types, so that replacing them touches one crate.
@@ -63,7 +66,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum*", &["daee-http"]),
     ("rustls*", &["daee-http"]),
     ("tokio-rustls", &["daee-http"]),
-    ("granit-parser", &["daee-manifest"]),
     ("serde-saphyr", &["daee-manifest"]),
     ("serde_yaml", &["daee-manifest"]),
     ("hickory-*", &["daee-egress"]),

@@ -37,7 +37,7 @@ fn every_rule_is_explained_and_no_other() {
     let written = fs::read_to_string(repository().join("docs/spec/verify.md")).unwrap();
     let mut known = rules_in("crates/daee-manifest/src");
     known.extend(rules_in("crates/daee-artifact/src"));
-    known.extend(rules_in("bins/daee-verify/src"));
+    known.extend(rules_in("crates/daee-verdict/src"));
     assert!(known.len() > 40, "the sources were found");
     assert_eq!(rules(&written), known);
 }

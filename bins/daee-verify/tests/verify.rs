@@ -150,7 +150,8 @@ fn every_problem_of_a_manifest_is_shown_under_its_line() {
     let file = good.write("agent.yaml", yaml.as_bytes());
     check(&["manifest", &file], 1, &["3:8 DAEE-M006", "8:1 DAEE-M003"]);
     let expected = format!(
-        "error[DAEE-M006]: some readers take 0.25 for something else than text: write \"0.25\"\n  \
+        "error[DAEE-M006]: some readers take 0.25 for something else than text: write\n  \
+         \"0.25\"\n  \
          --> {file}:3:8\n  |\n3 |   cpu: 0.25\n  |        ^^^^\n\n\
          error[DAEE-M003]: unknown key permisions, did you mean permissions?\n  \
          --> {file}:8:1\n  |\n8 | permisions: []\n  | ^^^^^^^^^^\n\n\
