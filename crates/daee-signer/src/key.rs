@@ -113,20 +113,27 @@ impl fmt::Debug for Key {
 /// The account that signed a digest. `None` for anything that contracts refuse too: high s (EIP-2), a `v`
 /// other than 27 or 28, numbers out of range.
 pub fn recover(digest: &Word, signature: &Signature) -> Option<Address> {
+    let (rs, id) = canonical(signature)?;
+    VerifyingKey::recover_from_prehash(digest, &rs, id).ok().map(|key| address_of(&key))
+}
+
+/// Whether it is one that contracts take at all, whoever made it.
+pub(crate) fn is_canonical(signature: &Signature) -> bool {
+    canonical(signature).is_some()
+}
+
+fn canonical(signature: &Signature) -> Option<(Rs, RecoveryId)> {
     let (rs, v) = signature.0.split_at(64);
     let rs = Rs::from_slice(rs).ok()?;
     if rs.normalize_s().is_some() {
         return None;
     }
-    let id = RecoveryId::new(
-        match v {
-            [27] => false,
-            [28] => true,
-            _ => return None,
-        },
-        false,
-    );
-    VerifyingKey::recover_from_prehash(digest, &rs, id).ok().map(|key| address_of(&key))
+    let odd = match v {
+        [27] => false,
+        [28] => true,
+        _ => return None,
+    };
+    Some((rs, RecoveryId::new(odd, false)))
 }
 
 /// Why there is no key.

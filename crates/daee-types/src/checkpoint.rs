@@ -95,7 +95,8 @@ impl Checkpoint {
     }
 }
 
-fn word_of(n: u64) -> Word {
+/// A number as a word of the ABI.
+pub(crate) fn word_of(n: u64) -> Word {
     let mut word = [0; 32];
     word[24..].copy_from_slice(&n.to_be_bytes());
     word

@@ -5,6 +5,7 @@ mod checkpoint;
 mod fault;
 mod hash;
 mod id;
+mod publisher;
 mod sign;
 mod size;
 mod time;
@@ -18,6 +19,7 @@ pub use hash::{
     TranscriptRoot, TxHash, Word, keccak256, sha256,
 };
 pub use id::{Address, AddressError, DeploymentId};
+pub use publisher::{PackageStatement, Rotation};
 pub use sign::{Sign, SignError, Signature};
 pub use size::{ByteSize, MilliCpu, Resources, SizeError};
 pub use time::Timestamp;
