@@ -66,6 +66,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum*", &["daee-http"]),
     ("rustls*", &["daee-http"]),
     ("tokio-rustls", &["daee-http"]),
+    ("granit-parser", &["daee-manifest"]),
     ("serde-saphyr", &["daee-manifest"]),
     ("serde_yaml", &["daee-manifest"]),
     ("hickory-*", &["daee-egress"]),
