@@ -185,7 +185,7 @@ fn a_package_file_is_not_believed() {
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
     check(&flipped, "DAEE-A011");
-    check(&good[..good.len() - 1], "DAEE-A010");
+    check(&good[..good.len() - 1], "DAEE-A017");
 
     // Blocks that are whole, and do not belong together.
     let yaml = folder.yaml();
