@@ -1,0 +1,32 @@
+//! Every seed and every input that once broke a promise, through its target again.
+
+use std::fs;
+use std::path::Path;
+
+use daee_fuzz::TARGETS;
+
+#[test]
+fn seeds_keep_every_promise_and_lead_past_each_readers_door() {
+    for target in TARGETS {
+        let accepted = (target.seeds)().iter().filter(|seed| (target.run)(seed)).count();
+        assert!(accepted > 0, "{}: no seed is accepted", target.name);
+    }
+}
+
+#[test]
+fn what_once_broke_a_promise_no_longer_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+    for entry in fs::read_dir(folder).expect("regressions is here") {
+        let path = entry.unwrap().path();
+        if !path.is_dir() {
+            continue;
+        }
+        let target = path.file_name().unwrap().to_str().unwrap();
+        for input in fs::read_dir(&path).unwrap() {
+            let input = input.unwrap().path();
+            // The name of the input that panics is the last line of the test's output.
+            println!("{}", input.display());
+            daee_fuzz::run(target, &fs::read(input).unwrap());
+        }
+    }
+}
