@@ -40,17 +40,62 @@ macro_rules! files {
     };
 }
 
-pub const TEMPLATES: &[Template] = &[Template {
-    language: "c",
-    run: "",
-    memory: "4MiB",
-    build: "./build.sh",
-    note: None,
-    files: &[
-        files!("scaffold/c/" => "": ".gitignore", "README.md", "agent.c", "build.sh"),
-        files!("../../docs/examples/oracle-c/" => "": "daee.h"),
-    ],
-}];
+pub const TEMPLATES: &[Template] = &[
+    Template {
+        language: "rust",
+        run: "",
+        memory: "4MiB",
+        build: "./build.sh",
+        note: None,
+        files: &[
+            files!(
+                "scaffold/rust/" => "":
+                ".gitignore", "Cargo.lock", "Cargo.toml", "README.md", "build.sh", "src/lib.rs",
+            ),
+            files!(
+                "../../crates/daee-agent/" => "daee-agent/":
+                "Cargo.toml", "README.md", "src/answer.rs", "src/chain.rs", "src/door.rs", "src/entry.rs", "src/error.rs", "src/event.rs", "src/frame.rs", "src/http.rs", "src/ipfs.rs", "src/lib.rs", "src/log.rs", "src/sha256.rs", "src/state.rs", "src/testing.rs", "src/timer.rs",
+            ),
+        ],
+    },
+    Template {
+        language: "c",
+        run: "",
+        memory: "4MiB",
+        build: "./build.sh",
+        note: None,
+        files: &[
+            files!("scaffold/c/" => "": ".gitignore", "README.md", "agent.c", "build.sh"),
+            files!("../../docs/examples/oracle-c/" => "": "daee.h"),
+        ],
+    },
+    Template {
+        language: "assemblyscript",
+        run: "",
+        memory: "4MiB",
+        build: "./build.sh",
+        note: None,
+        files: &[files!(
+            "scaffold/assemblyscript/" => "":
+            ".gitignore", "README.md", "asconfig.json", "assembly/door.ts", "assembly/index.ts",
+            "assembly/tsconfig.json", "build.sh", "package-lock.json", "package.json",
+        )],
+    },
+    Template {
+        language: "go",
+        run: "",
+        memory: "16MiB",
+        build: "./build.sh",
+        note: Some(
+            "Go's runtime alone is larger than 1 MiB, the most that can be deployed in this version. \
+             README.md names a compiler that makes smaller modules.",
+        ),
+        files: &[files!(
+            "scaffold/go/" => "":
+            ".gitignore", "README.md", "agent.go", "build.sh", "door.go", "go.mod",
+        )],
+    },
+];
 
 /// What all have, in whatever language.
 const COMMON: &[File] = files!("scaffold/common/" => "": "agent.yaml");
@@ -275,6 +320,13 @@ mod tests {
                 let name = file.strip_prefix(&folder).unwrap().to_str().unwrap();
                 assert!(listed.contains(&name), "{language}: {name} is not in the table");
             }
+        }
+        let sdk = root.join("../../crates");
+        let rust = TEMPLATES.iter().find(|template| template.language == "rust").unwrap();
+        let listed: Vec<_> = rust.files.iter().copied().flatten().map(|(path, _)| *path).collect();
+        for file in files_below(&sdk.join("daee-agent")) {
+            let name = file.strip_prefix(&sdk).unwrap().to_str().unwrap();
+            assert!(listed.contains(&name), "rust: {name} is not in the table");
         }
     }
 
