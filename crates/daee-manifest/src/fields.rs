@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use daee_types::{ByteSize, MilliCpu};
+use daee_types::{ArtifactHash, ByteSize, MilliCpu};
 
 /// `name@vSEMVER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +38,6 @@ impl FromStr for AgentId {
                  talos.oracle.price-eth, 128 bytes at most",
                 cut(name)
             ));
-        }
-        if text.len() > 192 {
-            return Err("name and version together are longer than 192 bytes".to_owned());
         }
         let version = semver::Version::parse(version)
             .map_err(|error| format!("{version:?} is not a SemVer version: {error}"))?;
@@ -107,54 +104,84 @@ pub(crate) fn cpu(text: &str) -> Result<MilliCpu, String> {
     if milli == 0 { Err(wrong()) } else { Ok(MilliCpu(milli)) }
 }
 
+/// Units of sizes, and their bytes.
+const UNITS: [(&str, u64); 6] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
 /// `256MiB`: a whole number and a unit.
 pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
     let at = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
-    let factor: u64 = match unit {
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "kB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "" => {
-            return Err(format!("{:?} has no unit: write KiB, MiB, GiB, kB, MB or GB", cut(text)));
-        }
-        _ => {
-            return Err(format!(
-                "{:?} is not a unit: write KiB, MiB, GiB, kB, MB or GB",
-                cut(unit)
-            ));
-        }
+    if number.is_empty() {
+        return Err(format!("{:?} is not a size: write it as in 256MiB", cut(text)));
+    }
+    let Some((_, factor)) = UNITS.into_iter().find(|(name, _)| *name == unit) else {
+        const WRITE: &str = "write KiB, MiB, GiB, kB, MB or GB";
+        return Err(match unit {
+            "" => format!("{:?} has no unit: {WRITE}", cut(text)),
+            _ => format!("{:?} is not a unit: {WRITE}{}", cut(unit), unit_meant(unit)),
+        });
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("{:?} is not a size: write it as in 256MiB", cut(text)))?;
     number
-        .checked_mul(factor)
+        .parse()
+        .ok()
+        .and_then(|number: u64| number.checked_mul(factor))
         .filter(|bytes| *bytes > 0 && *bytes <= 1 << 40)
         .map(ByteSize)
         .ok_or_else(|| format!("{:?} is not between 1 B and 1 TiB", cut(text)))
 }
 
+/// `Mi`, `mib`, `M` and ` MiB` are all meant for a unit; others are not guessed at.
+fn unit_meant(unit: &str) -> String {
+    let bare = |unit: &str| unit.trim().to_ascii_lowercase().trim_end_matches('b').to_owned();
+    let meant = UNITS.iter().find(|(name, _)| bare(name) == bare(unit));
+    meant.map_or(String::new(), |(name, _)| format!(", did you mean {name}?"))
+}
+
 /// `false`, `true` or a count.
 pub(crate) fn gpu(text: &str) -> Result<u16, String> {
+    let wrong = || {
+        let hint = did_you_mean(text, ["false", "true"].into_iter());
+        format!(
+            "{:?} is not a number of GPUs: write \"false\", \"true\" or a count{hint}",
+            cut(text)
+        )
+    };
     match text {
         "false" => Ok(0),
         "true" => Ok(1),
-        _ if text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 3 && !text.is_empty() => {
-            text.parse().map_err(|_| text.to_owned())
+        _ if text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().map_err(|_| wrong())
         }
-        _ => Err(format!(
-            "{:?} is not a number of GPUs: write \"false\", \"true\" or a count",
-            cut(text)
-        )),
+        _ => Err(wrong()),
+    }
+}
+
+/// `3600s`.
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
+    let digits = text.strip_suffix('s').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    let seconds = digits.and_then(|digits| digits.parse().ok()).filter(|seconds| *seconds > 0);
+    seconds.ok_or_else(|| format!("{:?} is not a time: write seconds as in 3600s", cut(text)))
+}
+
+/// `TIP-3`.
+pub(crate) fn tip(text: &str) -> Result<String, String> {
+    let number = text.strip_prefix("TIP-").unwrap_or_default();
+    let fine = !number.is_empty() && number.len() <= 6 && !number.starts_with('0');
+    match fine && number.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{:?} is not a TIP: write it as in TIP-3", cut(text))),
     }
 }
 
 /// A relative path to a `.wasm` file.
-pub(crate) fn entry_point(text: &str) -> Result<(), String> {
+pub(crate) fn entry_point(text: &str) -> Result<String, String> {
     let wrong = |why| Err(format!("{:?} is not an entry point: {why}", cut(text)));
     if !text.ends_with(".wasm") || text == ".wasm" {
         return wrong("it must end in .wasm");
@@ -162,28 +189,67 @@ pub(crate) fn entry_point(text: &str) -> Result<(), String> {
     if text.starts_with('/') || text.contains('\\') {
         return wrong("write a relative path with forward slashes");
     }
-    if text.len() > 255 {
-        return wrong("it is longer than 255 bytes");
-    }
     if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return wrong("it must not hold empty parts, . or ..");
     }
-    Ok(())
+    Ok(text.to_owned())
 }
 
-fn cut(text: &str) -> String {
+/// 64 digits, with `sha256:` before them or not.
+pub(crate) fn hash(text: &str) -> Result<ArtifactHash, String> {
+    text.strip_prefix("sha256:").unwrap_or(text).parse().map_err(|_| {
+        let what = if text.contains("...") { "an abbreviated" } else { "not a SHA-256" };
+        format!(
+            "{what} hash: write the 64 lower-case hex digits that `sha256sum` prints for the .wasm \
+             file"
+        )
+    })
+}
+
+/// The name of a variable.
+pub(crate) fn variable(name: &str) -> Result<(), String> {
+    let fine = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match fine {
+        true => Ok(()),
+        false => Err(format!("{:?} is not a variable: write letters, digits and _", cut(name))),
+    }
+}
+
+/// The name of a secret.
+pub(crate) fn secret(text: &str) -> Result<String, String> {
+    let fine =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    match fine {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("{:?} is not a secret's name: write letters, digits, _ and -", cut(text)))
+        }
+    }
+}
+
+/// The name of a skill.
+pub(crate) fn skill(name: &str) -> Result<(), String> {
+    let fine = !name.is_empty()
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+    match fine {
+        true => Ok(()),
+        false => Err(format!("{:?} is not a skill's name: write a-z, 0-9, - and _", cut(name))),
+    }
+}
+
+/// As much of a text as a message repeats.
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// The known text nearest to what was written, if it is near.
-pub(crate) fn nearest(
-    written: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let written = cut(written);
-    known
+/// The question after the known text nearest to what was written, if it is near.
+pub(crate) fn did_you_mean(written: &str, known: impl Iterator<Item = &'static str>) -> String {
+    let written = cut(written).to_lowercase();
+    let nearest = known
         .map(|known| (strsim::damerau_levenshtein(&written, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .min()
-        .map(|(_, known)| known)
+        .min();
+    nearest.map_or(String::new(), |(_, known)| format!(", did you mean {known}?"))
 }

@@ -6,8 +6,11 @@ mod problem;
 mod raw;
 mod scan;
 mod schedule;
+mod schema;
+mod table;
 
 pub use fields::{AgentId, Durability, Endpoint, Run};
 pub use manifest::{Listed, MANIFEST_BYTES_MAX, Manifest};
 pub use problem::{Place, Problem, Span};
 pub use schedule::Schedule;
+pub use schema::json_schema;

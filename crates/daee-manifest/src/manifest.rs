@@ -4,36 +4,16 @@ use daee_policy::{Permission, Policy};
 use daee_types::{ArtifactHash, BodyHash, ByteSize, ManifestHash, Resources};
 
 use crate::{
-    fields::{self, AgentId, Durability, Endpoint, Run},
+    fields::{self, AgentId, Durability, Endpoint, Run, cut, did_you_mean},
     problem::{Place, Problem, Span},
     raw::{self, Node, Pairs, Spot},
     scan,
     schedule::Schedule,
+    table::{self, Field, Holds, LIST_MAX},
 };
 
 /// Most bytes that are read.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
-const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
-const LIST_MAX: usize = 64;
-
-const KEYS: [&str; 16] = [
-    "agent_id",
-    "description",
-    "compliance",
-    "resources",
-    "entry_point",
-    "artifact_hash",
-    "permissions",
-    "run",
-    "schedule",
-    "env",
-    "secrets",
-    "args",
-    "durability",
-    "endpoint",
-    "sla",
-    "a2a",
-];
 
 /// A permission and the line it stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,25 +177,13 @@ struct Checks {
 impl Checks {
     fn finish(mut self, artifact_hash: Option<&ArtifactHash>) -> Result<Manifest, Vec<Problem>> {
         let keys: Vec<Spot<String>> = self.top.iter().map(|(key, _)| key.clone()).collect();
-        self.known_once(&keys, &KEYS, "");
+        self.known_once(&keys, &table::FIELDS, "");
         let from_body = artifact_hash.is_some();
-        let agent_id = self.required("agent_id", "DAEE-M010", |text| text.parse::<AgentId>());
-        let description = self.optional("description", "DAEE-M011", |text| {
-            let fits = text.len() <= DESCRIPTION_BYTES_MAX;
-            if fits { Ok(text.to_owned()) } else { Err("longer than 1 KiB".to_owned()) }
-        });
-        let compliance = self.list("compliance", "DAEE-M012", |text| {
-            let number = text.strip_prefix("TIP-").unwrap_or_default();
-            let fine = !number.is_empty() && number.len() <= 6 && !number.starts_with('0');
-            match fine && number.bytes().all(|b| b.is_ascii_digit()) {
-                true => Ok(text.to_owned()),
-                false => Err(format!("{:?} is not a TIP: write it as in TIP-3", cut(text))),
-            }
-        });
+        let agent_id = self.text(&table::AGENT_ID, str::parse::<AgentId>);
+        let description = self.text(&table::DESCRIPTION, as_it_is);
+        let compliance = self.list(&table::COMPLIANCE, fields::tip);
         let (resources, storage) = self.resources();
-        let entry_point = self.required("entry_point", "DAEE-M017", |text| {
-            fields::entry_point(text).map(|()| text.to_owned())
-        });
+        let entry_point = self.text(&table::ENTRY_POINT, fields::entry_point);
         let artifact_hash = match artifact_hash {
             Some(hash) => {
                 if let Some(node) = self.node("artifact_hash") {
@@ -223,95 +191,23 @@ impl Checks {
                 }
                 Some(*hash)
             }
-            None => self.required("artifact_hash", "DAEE-M018", |text| {
-                let digits = text.strip_prefix("sha256:").unwrap_or(text);
-                digits.parse::<ArtifactHash>().map_err(|_| {
-                    let what = if text.contains("...") { "an abbreviated" } else { "not a SHA-256" };
-                    format!(
-                        "{what} hash: write the 64 lower-case hex digits that `sha256sum` prints for \
-                         the .wasm file"
-                    )
-                })
-            }),
+            None => self.text(&table::ARTIFACT_HASH, fields::hash),
         };
         let permissions = self.permissions(from_body);
-        let run = self.optional("run", "DAEE-M020", |text| match text {
-            "resident" => Ok(Run::Resident),
-            "per-event" => Ok(Run::PerEvent),
-            _ => Err(format!(
-                "{:?} is not a way to run: write resident or per-event, or leave it out for a \
-                 reactor",
-                cut(text)
-            )),
-        });
-        let schedule = self.optional("schedule", "DAEE-M021", |text| text.parse::<Schedule>());
-        let env = self.map("env", "DAEE-M022", |name, value| {
-            let fine = !name.is_empty()
-                && name.len() <= 64
-                && !name.starts_with(|c: char| c.is_ascii_digit())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-            if !fine {
-                return Err(format!(
-                    "{:?} is not a variable: write letters, digits and _",
-                    cut(name)
-                ));
-            }
-            if value.len() > 4096 {
-                return Err(format!("{name} is longer than 4 KiB"));
-            }
-            Ok(())
-        });
-        let secrets = self.list("secrets", "DAEE-M023", |text| {
-            let fine = !text.is_empty()
-                && text.len() <= 64
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-            if fine {
-                Ok(text.to_owned())
-            } else {
-                Err(format!(
-                    "{:?} is not a secret's name: write letters, digits, _ and -",
-                    cut(text)
-                ))
-            }
-        });
-        let args = self.list("args", "DAEE-M024", |text| {
-            if text.len() <= 4096 {
-                Ok(text.to_owned())
-            } else {
-                Err("longer than 4 KiB".to_owned())
-            }
-        });
-        let durability = self.optional("durability", "DAEE-M025", |text| match text {
-            "local" => Ok(Durability::Local),
-            "turn" => Ok(Durability::Turn),
-            "checkpoint" => Ok(Durability::Checkpoint),
-            _ => {
-                Err(format!("{:?} is not a durability: write local, turn or checkpoint", cut(text)))
-            }
-        });
-        let endpoint = self.optional("endpoint", "DAEE-M026", |text| match text {
-            "public" => Ok(Endpoint::Public),
-            "private" => Ok(Endpoint::Private),
-            _ => Err(format!("{:?} is not an endpoint: write public or private", cut(text))),
-        });
-        self.map("sla", "DAEE-M027", |name, value| match name {
-            "heartbeat" | "grace" => match value.strip_suffix('s').map(str::parse::<u32>) {
-                Some(Ok(seconds)) if seconds > 0 => Ok(()),
-                _ => Err(format!("{:?} is not a time: write seconds as in 3600s", cut(value))),
-            },
-            _ => Err(format!("unknown key {} in sla: write heartbeat or grace", cut(name))),
-        });
-        self.map("a2a", "DAEE-M028", |name, value| {
-            let fine = !name.is_empty()
-                && name.len() <= 64
-                && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
-            if !fine || value.len() > DESCRIPTION_BYTES_MAX {
-                return Err(
-                    "a skill is a name of a-z, 0-9, - and _, and a text of at most 1 KiB".into()
-                );
-            }
-            Ok(())
-        });
+        let run = self.one_of(&table::RUN, [Run::Resident, Run::PerEvent]);
+        let schedule = self.text(&table::SCHEDULE, str::parse::<Schedule>);
+        let env = self.pairs(&table::ENV, fields::variable);
+        let secrets = self.list(&table::SECRETS, fields::secret);
+        let args = self.list(&table::ARGS, as_it_is);
+        let durability = self.one_of(
+            &table::DURABILITY,
+            [Durability::Local, Durability::Turn, Durability::Checkpoint],
+        );
+        let endpoint = self.one_of(&table::ENDPOINT, [Endpoint::Public, Endpoint::Private]);
+        let sla = self.fields(&table::SLA);
+        self.inner(&sla, &table::HEARTBEAT, fields::seconds);
+        self.inner(&sla, &table::GRACE, fields::seconds);
+        self.pairs(&table::A2A, fields::skill);
 
         let body = self.top.iter().filter(|(key, _)| key.value != "artifact_hash");
         let canonical_body = raw::canonical(body);
@@ -346,44 +242,18 @@ impl Checks {
     }
 
     fn resources(&mut self) -> (Option<Resources>, Option<ByteSize>) {
-        let (mut cpu, mut memory, mut gpu, mut storage) = (None, None, None, None);
-        if self.node("resources").is_none() {
-            self.missing("resources");
-            return (None, None);
-        }
-        let Some(pairs) = self.pairs("resources") else { return (None, None) };
-        let keys: Vec<Spot<String>> = pairs.iter().map(|(key, _)| key.clone()).collect();
-        self.known_once(&keys, &["cpu", "memory", "gpu", "storage"], " in resources");
-        for wanted in ["cpu", "memory"] {
-            if !keys.iter().any(|key| key.value == wanted) {
-                let above = self.top.iter().find(|(key, _)| key.value == "resources");
-                let span = above.map_or(Span::START, |(key, _)| key.span);
-                self.wrong(span, "DAEE-M005", &format!("resources.{wanted} is missing"));
-            }
-        }
-        for (key, value) in &pairs {
-            let text = value.value.as_str();
-            let (rule, judged) = match key.value.as_str() {
-                "cpu" => ("DAEE-M013", fields::cpu(text).map(|v| cpu = Some(v))),
-                "memory" => ("DAEE-M014", fields::size(text).map(|v| memory = Some(v))),
-                "gpu" => ("DAEE-M015", fields::gpu(text).map(|v| gpu = Some(v))),
-                "storage" => ("DAEE-M016", fields::size(text).map(|v| storage = Some(v))),
-                _ => continue,
-            };
-            if let Err(message) = judged {
-                self.wrong(value.span, rule, &message);
-            }
-        }
-        let resources = match (cpu, memory) {
-            (Some(cpu), Some(memory)) => Some(Resources { cpu, memory, gpu: gpu.unwrap_or(0) }),
-            _ => None,
-        };
+        let pairs = self.fields(&table::RESOURCES);
+        let cpu = self.inner(&pairs, &table::CPU, fields::cpu);
+        let memory = self.inner(&pairs, &table::MEMORY, fields::size);
+        let gpu = self.inner(&pairs, &table::GPU, fields::gpu).unwrap_or(0);
+        let storage = self.inner(&pairs, &table::STORAGE, fields::size);
+        let resources = cpu.zip(memory).map(|(cpu, memory)| Resources { cpu, memory, gpu });
         (resources, storage)
     }
 
     fn permissions(&mut self, from_body: bool) -> Vec<Listed> {
         let mut listed: Vec<Listed> = Vec::new();
-        for text in self.texts("permissions", "DAEE-M019") {
+        for text in self.texts(&table::PERMISSIONS) {
             match text.value.parse::<Permission>() {
                 // Two spellings of one permission, as with and without `:443`, are twice the same.
                 Ok(permission) if listed.iter().any(|other| other.permission == permission) => {
@@ -394,60 +264,70 @@ impl Checks {
                     let line = if from_body { 0 } else { text.span.line };
                     listed.push(Listed { permission, line });
                 }
-                Err(error) => self.wrong(text.span, "DAEE-M019", &error.to_string()),
+                Err(error) => {
+                    self.wrong(text.span, table::PERMISSIONS.rule, &error.to_string());
+                }
             }
         }
         listed
     }
 
-    fn required<T>(
+    /// A field that is a text.
+    fn text<T>(
         &mut self,
-        key: &str,
-        rule: &'static str,
+        field: &'static Field,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        if self.node(key).is_none() {
-            self.missing(key);
-        }
-        self.optional(key, rule, read)
+        let Some(node) = self.node(field.name) else {
+            self.missing(field);
+            return None;
+        };
+        let text = self.as_text(node, field.name)?;
+        self.judge(field, &text, read)
     }
 
-    fn optional<T>(
+    /// A field that is one of a few words, in the order of its table.
+    fn one_of<T: Copy, const N: usize>(
         &mut self,
-        key: &str,
-        rule: &'static str,
-        read: impl FnOnce(&str) -> Result<T, String>,
+        field: &'static Field,
+        values: [T; N],
     ) -> Option<T> {
-        let node = self.node(key)?;
-        let text = self.text(node, key)?;
-        read(&text.value).map_err(|message| self.wrong(text.span, rule, &message)).ok()
+        self.text(field, |text| {
+            let words = words(field).map(|(word, _)| *word);
+            let found = words.clone().zip(values).find(|(word, _)| *word == text);
+            found.map(|(_, value)| value).ok_or_else(|| {
+                let hint = did_you_mean(text, words.clone());
+                let words: Vec<&str> = words.collect();
+                let (last, others) = words.split_last().expect("there are words");
+                let write = format!("{} or {last}", others.join(", "));
+                format!("{:?} is not a value of {}: write {write}{hint}", cut(text), field.name)
+            })
+        })
     }
 
+    /// A list of texts.
     fn list<T>(
         &mut self,
-        key: &str,
-        rule: &'static str,
+        field: &'static Field,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
-        let mut all = Vec::new();
-        for text in self.texts(key, rule) {
-            match read(&text.value) {
-                Ok(value) => all.push(value),
-                Err(message) => self.wrong(text.span, rule, &message),
-            }
-        }
-        all
+        let texts = self.texts(field);
+        texts.iter().filter_map(|text| self.judge(field, text, &read)).collect()
     }
 
-    fn map(
+    /// A map of names and texts that the developer chooses.
+    fn pairs(
         &mut self,
-        key: &str,
-        rule: &'static str,
-        check: impl Fn(&str, &str) -> Result<(), String>,
+        field: &'static Field,
+        name_fits: impl Fn(&str) -> Result<(), String>,
     ) -> Vec<(String, String)> {
-        let Some(pairs) = self.pairs(key) else { return Vec::new() };
+        let Holds::Pairs { name: of_name, value: of_value } = field.holds else {
+            return Vec::new();
+        };
+        let Some(pairs) = self.map(field) else { return Vec::new() };
         if let Some((first_over, _)) = pairs.get(LIST_MAX) {
-            self.wrong(first_over.span, rule, &format!("{key} has more than {LIST_MAX} entries"));
+            let message = format!("{} has more than {LIST_MAX} entries", field.name);
+            self.wrong(first_over.span, field.rule, &message);
         }
         let mut seen = BTreeSet::new();
         for (name, value) in &pairs {
@@ -455,27 +335,78 @@ impl Checks {
                 let message = format!("{} stands here a second time", cut(&name.value));
                 self.wrong(name.span, "DAEE-M004", &message);
             }
-            if let Err(message) = check(&name.value, &value.value) {
-                self.wrong(name.span, rule, &message);
+            if let Err(message) = of_name.fits(&name.value).and_then(&name_fits) {
+                self.wrong(name.span, field.rule, &message);
+            }
+            if let Err(message) = of_value.fits(&value.value) {
+                let message = format!("{} is {message}", cut(&name.value));
+                self.wrong(value.span, field.rule, &message);
             }
         }
         pairs.into_iter().map(|(name, value)| (name.value, value.value)).collect()
     }
 
+    /// The texts of a field that has fields of its own.
+    fn fields(&mut self, field: &'static Field) -> Vec<(Spot<String>, Spot<String>)> {
+        let Holds::Fields(known) = field.holds else { return Vec::new() };
+        if self.node(field.name).is_none() {
+            self.missing(field);
+        }
+        let Some(pairs) = self.map(field) else { return Vec::new() };
+        let keys: Vec<Spot<String>> = pairs.iter().map(|(key, _)| key.clone()).collect();
+        self.known_once(&keys, known, &format!(" in {}", field.name));
+        for wanted in known.iter().filter(|wanted| wanted.required) {
+            if !keys.iter().any(|key| key.value == wanted.name) {
+                let above = self.top.iter().find(|(key, _)| key.value == field.name);
+                let span = above.map_or(Span::START, |(key, _)| key.span);
+                let message = format!("{}.{} is missing", field.name, wanted.name);
+                self.wrong(span, "DAEE-M005", &message);
+            }
+        }
+        pairs
+    }
+
+    /// One of the fields of a field.
+    fn inner<T>(
+        &mut self,
+        pairs: &[(Spot<String>, Spot<String>)],
+        field: &'static Field,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let (_, text) = pairs.iter().find(|(key, _)| key.value == field.name)?;
+        self.judge(field, text, read)
+    }
+
+    fn judge<T>(
+        &mut self,
+        field: &'static Field,
+        text: &Spot<String>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let fits = match field.holds {
+            Holds::Text(of) | Holds::List(of) => of.fits(&text.value),
+            _ => Ok(text.value.as_str()),
+        };
+        let judged = fits.and_then(read);
+        judged.map_err(|message| self.wrong(text.span, field.rule, &message)).ok()
+    }
+
     /// A list's texts; too many, or one twice, is a problem.
-    fn texts(&mut self, key: &str, rule: &'static str) -> Vec<Spot<String>> {
-        let Some(node) = self.node(key) else { return Vec::new() };
+    fn texts(&mut self, field: &'static Field) -> Vec<Spot<String>> {
+        let Field { name, rule, .. } = *field;
+        let Some(node) = self.node(name) else { return Vec::new() };
         let Node::List(all) = node.value else {
-            self.wrong(node.span, "DAEE-M007", &format!("{key} must be a list of texts"));
+            self.wrong(node.span, "DAEE-M007", &format!("{name} must be a list of texts"));
             return Vec::new();
         };
-        if all.len() > LIST_MAX {
-            self.wrong(node.span, rule, &format!("{key} has more than {LIST_MAX} entries"));
+        if let Some(first_over) = all.get(LIST_MAX) {
+            let message = format!("{name} has more than {LIST_MAX} entries");
+            self.wrong(first_over.span, rule, &message);
         }
         let mut seen = BTreeSet::new();
         let mut texts = Vec::new();
         for text in all {
-            let Some(text) = self.text(text, &format!("an entry of {key}")) else { continue };
+            let Some(text) = self.as_text(text, &format!("an entry of {name}")) else { continue };
             if seen.insert(text.value.clone()) {
                 texts.push(text);
             } else {
@@ -487,22 +418,24 @@ impl Checks {
     }
 
     /// A map's pairs of texts.
-    fn pairs(&mut self, key: &str) -> Option<Vec<(Spot<String>, Spot<String>)>> {
-        let node = self.node(key)?;
+    fn map(&mut self, field: &'static Field) -> Option<Vec<(Spot<String>, Spot<String>)>> {
+        let node = self.node(field.name)?;
         let Node::Map(pairs) = node.value else {
-            self.wrong(node.span, "DAEE-M007", &format!("{key} must be a map of texts"));
+            let message = format!("{} must be a map of texts", field.name);
+            self.wrong(node.span, "DAEE-M007", &message);
             return None;
         };
         let mut texts = Vec::new();
         for (name, value) in pairs {
-            if let Some(value) = self.text(value, &format!("{key}.{}", cut(&name.value))) {
+            let what = format!("{}.{}", field.name, cut(&name.value));
+            if let Some(value) = self.as_text(value, &what) {
                 texts.push((name, value));
             }
         }
         Some(texts)
     }
 
-    fn text(&mut self, node: Spot<Node>, what: &str) -> Option<Spot<String>> {
+    fn as_text(&mut self, node: Spot<Node>, what: &str) -> Option<Spot<String>> {
         if let Node::Text(value) = node.value {
             return Some(Spot { value, span: node.span });
         }
@@ -515,12 +448,11 @@ impl Checks {
         self.top.iter().find(|(k, _)| k.value == key).map(|(_, node)| node.clone())
     }
 
-    fn known_once(&mut self, keys: &[Spot<String>], known: &[&'static str], place: &str) {
+    fn known_once(&mut self, keys: &[Spot<String>], known: &[&'static Field], place: &str) {
         let mut seen = BTreeSet::new();
         for key in keys {
-            if !known.contains(&key.value.as_str()) {
-                let near = fields::nearest(&key.value, known.iter().copied());
-                let hint = near.map_or(String::new(), |near| format!(", did you mean {near}?"));
+            if !table::names(known).any(|name| name == key.value) {
+                let hint = did_you_mean(&key.value, table::names(known));
                 let message = format!("unknown key {}{place}{hint}", cut(&key.value));
                 self.wrong(key.span, "DAEE-M003", &message);
             } else if !seen.insert(key.value.as_str()) {
@@ -552,8 +484,10 @@ impl Checks {
         spans
     }
 
-    fn missing(&mut self, key: &str) {
-        self.wrong(Span::START, "DAEE-M005", &format!("{key} is missing"));
+    fn missing(&mut self, field: &Field) {
+        if field.required {
+            self.wrong(Span::START, "DAEE-M005", &format!("{} is missing", field.name));
+        }
     }
 
     fn wrong(&mut self, span: Span, rule: &'static str, message: &str) {
@@ -572,8 +506,15 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(80).collect()
+fn as_it_is(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+fn words(field: &'static Field) -> std::slice::Iter<'static, (&'static str, &'static str)> {
+    match &field.holds {
+        Holds::Text(of) => of.words.iter(),
+        _ => [].iter(),
+    }
 }
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ mod policy;
 pub use address::is_public;
 #[cfg(feature = "url")]
 pub use judge::{Grant, Permit};
-pub use permission::{Cidr, HostPattern, Permission, PermissionError, is_agent_name};
+pub use permission::{Cidr, FORMS, Form, HostPattern, Permission, PermissionError, is_agent_name};
 pub use policy::{Denial, Line, Policy};

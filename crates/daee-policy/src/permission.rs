@@ -146,15 +146,82 @@ pub enum PermissionError {
     Amount(String),
 }
 
-const NAMES: [&str; 8] = [
-    "network_outbound",
-    "network_outbound_ip",
-    "read_ipfs",
-    "write_ipfs",
-    "publish_to_chain",
-    "a2a_call",
-    "deploy",
-    "manage",
+/// A way to write a permission: the one list that parser, schema and documentation go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// What stands before the colon.
+    pub name: &'static str,
+    /// What stands behind it, as in `HOST[:PORT]`; `None` where there is no colon.
+    pub value: Option<&'static str>,
+    /// One that is written rightly.
+    pub example: &'static str,
+    /// A regular expression, of the kind that JSON Schema takes, that every such permission matches.
+    pub pattern: &'static str,
+    /// What it allows.
+    pub allows: &'static str,
+}
+
+/// All forms, in the order in which they are told.
+pub const FORMS: [Form; 8] = [
+    Form {
+        name: "network_outbound",
+        value: Some("HOST[:PORT]"),
+        example: "network_outbound:api.coingecko.com",
+        pattern: concat!(
+            r"^network_outbound:(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+",
+            r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?(:[1-9][0-9]{0,4})?$"
+        ),
+        allows: "https to this name, on port 443 unless another is named",
+    },
+    Form {
+        name: "network_outbound_ip",
+        value: Some("CIDR:PORT"),
+        example: "network_outbound_ip:203.0.113.0/24:443",
+        pattern: r"^network_outbound_ip:[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2}):[1-9][0-9]{0,4}$",
+        allows: "these addresses; nothing, until the node's operator consents, too",
+    },
+    Form {
+        name: "read_ipfs",
+        value: None,
+        example: "read_ipfs",
+        pattern: "^read_ipfs$",
+        allows: "reading content by CID",
+    },
+    Form {
+        name: "write_ipfs",
+        value: None,
+        example: "write_ipfs",
+        pattern: "^write_ipfs$",
+        allows: "writing content",
+    },
+    Form {
+        name: "publish_to_chain",
+        value: None,
+        example: "publish_to_chain",
+        pattern: "^publish_to_chain$",
+        allows: "publishing values to the outbox contract",
+    },
+    Form {
+        name: "a2a_call",
+        value: Some("AGENT"),
+        example: "a2a_call:talos.oracle.price-eth",
+        pattern: r"^a2a_call:[a-z0-9-]+(\.[a-z0-9-]+)+$",
+        allows: "calling this agent, named without version",
+    },
+    Form {
+        name: "deploy",
+        value: Some("MAX_TALOS"),
+        example: "deploy:50",
+        pattern: "^deploy:(0|[1-9][0-9]{0,19})$",
+        allows: "deploying other agents for up to so many whole TALOS",
+    },
+    Form {
+        name: "manage",
+        value: Some("AGENT"),
+        example: "manage:talos.oracle.price-eth",
+        pattern: r"^manage:[a-z0-9-]+(\.[a-z0-9-]+)+$",
+        allows: "status, logs, stop and update of this agent",
+    },
 ];
 
 impl FromStr for Permission {
@@ -165,31 +232,27 @@ impl FromStr for Permission {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
-        let plain = |known: &'static str, permission| match value {
-            None => Ok(permission),
-            Some(_) => Err(PermissionError::NoValue(known)),
+        let Some(form) = FORMS.iter().find(|form| form.name == name) else {
+            return Err(PermissionError::Unknown { found: cut(text), near: nearest(name) });
         };
-        let value_of = |known, shape| match value {
-            Some(value) if !value.is_empty() => Ok(value),
-            _ => Err(PermissionError::Value(known, shape)),
+        let value = match (form.value, value) {
+            (None, None) => "",
+            (None, Some(_)) => return Err(PermissionError::NoValue(form.name)),
+            (Some(_), Some(value)) if !value.is_empty() => value,
+            (Some(_), _) => return Err(PermissionError::Value(form.name, form.example)),
         };
-        match name {
-            "network_outbound" => outbound(value_of("network_outbound", "network_outbound:HOST")?),
-            "network_outbound_ip" => outbound_ip(value_of(
-                "network_outbound_ip",
-                "network_outbound_ip:203.0.113.0/24:443",
-            )?),
-            "read_ipfs" => plain("read_ipfs", Permission::ReadIpfs),
-            "write_ipfs" => plain("write_ipfs", Permission::WriteIpfs),
-            "publish_to_chain" => plain("publish_to_chain", Permission::PublishToChain),
-            "a2a_call" => agent(value_of("a2a_call", "a2a_call:AGENT")?).map(Permission::CallAgent),
-            "manage" => agent(value_of("manage", "manage:AGENT")?).map(Permission::Manage),
-            "deploy" => {
-                let value = value_of("deploy", "deploy:MAX_TALOS")?;
+        match form.name {
+            "network_outbound" => outbound(value),
+            "network_outbound_ip" => outbound_ip(value),
+            "read_ipfs" => Ok(Permission::ReadIpfs),
+            "write_ipfs" => Ok(Permission::WriteIpfs),
+            "publish_to_chain" => Ok(Permission::PublishToChain),
+            "a2a_call" => agent(value).map(Permission::CallAgent),
+            "manage" => agent(value).map(Permission::Manage),
+            _ => {
                 let amount = canonical(value).ok_or_else(|| PermissionError::Amount(cut(value)))?;
                 Ok(Permission::Deploy(amount))
             }
-            _ => Err(PermissionError::Unknown { found: cut(text), near: nearest(name) }),
         }
     }
 }
@@ -302,7 +365,7 @@ fn did_you_mean(near: &Option<&'static str>) -> String {
 
 fn nearest(name: &str) -> Option<&'static str> {
     let distance = |known: &&str| strsim::damerau_levenshtein(&cut(name), known);
-    let best = NAMES.into_iter().min_by_key(distance)?;
+    let best = FORMS.iter().map(|form| form.name).min_by_key(distance)?;
     (distance(&best) <= best.len() / 3).then_some(best)
 }
 

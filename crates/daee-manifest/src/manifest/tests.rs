@@ -159,8 +159,34 @@ fn all_problems_are_told_at_once() {
 
 #[test]
 fn a_slip_of_the_pen_is_named() {
-    let problems = Manifest::read(with("descripton: \"x\"").as_bytes()).unwrap_err();
-    assert!(problems[0].message.contains("did you mean description?"), "{problems:?}");
+    let check = |yaml: String, meant: Option<&str>| {
+        let problems = Manifest::read(yaml.as_bytes()).unwrap_err();
+        let said: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
+        let hint =
+            said[0].split_once(", did you mean ").map(|(_, hint)| hint.trim_end_matches('?'));
+        assert_eq!((said.len(), hint), (1, meant), "{yaml}: {said:?}");
+    };
+    check(with("descripton: x"), Some("description"));
+    check(with("Run: resident"), Some("run"));
+    check(with("volumes: x"), None);
+    check(with("run: residnet"), Some("resident"));
+    check(with("run: per_event"), Some("per-event"));
+    check(with("run: always"), None);
+    check(with("durability: Local"), Some("local"));
+    check(with("endpoint: privat"), Some("private"));
+    check(with("sla: {hearbeat: 60s}"), Some("heartbeat"));
+    check(with("sla: {interval: 60s}"), None);
+    check(tip().replace("  gpu", "  gpus"), Some("gpu"));
+    check(tip().replace("\"false\"", "\"False\""), Some("false"));
+    check(tip().replace("256MiB", "256Mib"), Some("MiB"));
+    check(tip().replace("256MiB", "256Mi"), Some("MiB"));
+    check(tip().replace("256MiB", "256 MiB"), Some("MiB"));
+    check(tip().replace("256MiB", "256M"), Some("MB"));
+    check(tip().replace("256MiB", "256KB"), Some("kB"));
+    check(tip().replace("256MiB", "256TiB"), None);
+    check(tip().replace("\"read_ipfs\"", "\"ipfs_read\""), None);
+    check(tip().replace("\"read_ipfs\"", "\"read_ipsf\""), Some("read_ipfs"));
+    check(tip().replace("network_outbound", "network-outbound"), Some("network_outbound"));
 }
 
 #[test]
