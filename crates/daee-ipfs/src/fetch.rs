@@ -6,6 +6,8 @@ use daee_types::{ByteSize, Coded, Fault};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep};
 
+use crate::place::base_url;
+
 /// Bytes read at most to prove that a block is larger than the caller takes: twice the largest block
 /// that IPFS peers exchange.
 const PROOF_BYTES_MAX: u64 = 4 << 20;
@@ -148,15 +150,7 @@ impl Gateways {
         settings: FetchSettings,
     ) -> Result<Self, GatewayUrlError> {
         let gateways = urls.into_iter().map(|url| {
-            let base = url.trim_end_matches('/').to_owned();
-            let fits = base.parse::<http::Uri>().is_ok_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https"))
-                    && uri.host().is_some_and(|host| !host.is_empty())
-                    && uri.query().is_none()
-            });
-            if !fits {
-                return Err(GatewayUrlError(url));
-            }
+            let base = base_url(&url).ok_or(GatewayUrlError(url))?;
             Ok(Gateway { base, rests_until: Mutex::new(None) })
         });
         Ok(Self { gateways: gateways.collect::<Result<_, _>>()?, client, settings })
