@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod blocks;
 mod car;
 mod manifest;
 mod permission;
@@ -21,6 +22,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "blocks", run: blocks::run, seeds: blocks::seeds },
     Target { name: "car", run: car::run, seeds: car::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "permission", run: permission::run, seeds: permission::seeds },
