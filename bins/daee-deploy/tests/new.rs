@@ -158,55 +158,25 @@ fn check(language: &str, tools: Option<Tools>) {
     let place = tmp().join("new").join(language);
     let _ = fs::remove_dir_all(&place);
     fs::create_dir_all(&place).unwrap();
-    let new = New::write_to(Place::Kept(place), language);
-    for (name, to) in tools.links {
-        fs::create_dir_all(&to).unwrap();
-        symlink(to, new.path(name)).unwrap();
-    }
-    let build = new.told["build"].as_str().unwrap();
-    let mut shell = Program::new("/bin/sh").args(["-c", build]).folder(&new.path(""));
-    for (name, value) in tools.environment {
-        shell = shell.env(name, value);
-    }
-    let built = shell.run(Duration::from_secs(600));
-    assert_eq!(built.code, Some(0), "{language}: {}{}", built.stdout, built.stderr);
-    let module = fs::read(new.path("agent.wasm")).unwrap();
-    say(&format!("{language}: {} bytes", module.len()));
-    if module.len() <= ARTIFACT_BYTES_MAX {
-        new.json(&["pack", "agent"]);
+    let new = New::write_to(&place, language);
+    let bytes = new.build(&tools);
+    say(&format!("{language}: {bytes} bytes"));
+    if bytes <= ARTIFACT_BYTES_MAX {
         assert_eq!(new.json(&["check", "agent"])["verdict"], "verified", "{language}");
     } else {
         assert!(new.told["note"].as_str().unwrap().contains("1 MiB"), "{language}");
-        let hash = format!("artifact_hash: \"{}\"", ArtifactHash::of(&module));
-        let yaml = fs::read_to_string(new.path("agent.yaml")).unwrap();
-        fs::write(new.path("agent.yaml"), yaml.replace("artifact_hash: \"\"", &hash)).unwrap();
     }
-    run(language, &new, module);
+    run(language, &new);
 }
 
-fn run(language: &str, new: &New, module: Vec<u8>) {
-    let manifest = new.manifest();
-    let artifact = Artifact::fetched(module).verify(manifest.artifact_hash()).unwrap();
-    let runtime = Runtime::new(RuntimeConfig::in_process()).unwrap();
-    let style = match manifest.run() {
-        Run::Reactor => None,
-        Run::Resident => Some(RunStyle::Resident),
-        Run::PerEvent => Some(RunStyle::PerEvent),
+fn run(language: &str, new: &New) {
+    let (runtime, launch) = new.launch();
+    let start = |snapshot| {
+        let launch = Launch { snapshot, ..launch.clone() };
+        Agent::start(&runtime, launch, Box::new(Nothing::default())).unwrap()
     };
-    let module = runtime.prepare(&artifact, style).unwrap();
-    let launch = |snapshot| Launch {
-        limits: Limits { memory_max: manifest.resources().memory, ..Limits::default() },
-        policy: manifest.policy(),
-        env: manifest.env().to_vec(),
-        args: manifest.args().to_vec(),
-        snapshot,
-        quota: manifest.storage(),
-        ..Launch::new(module.clone())
-    };
-    let start =
-        |snapshot| Agent::start(&runtime, launch(snapshot), Box::new(Nothing::default())).unwrap();
 
-    let mut agent = start(Snapshot::new(manifest.storage()));
+    let mut agent = start(launch.snapshot.clone());
     let turn = |agent: &mut Agent, event: Event| {
         let turned = agent.turn(event, Timestamp(1_700_000_000_000));
         assert_eq!(turned.outcome, Outcome::Done, "{language}: {:?}", logged(&turned));
@@ -248,40 +218,81 @@ fn run(language: &str, new: &New, module: Vec<u8>) {
 
 /// An agent that was just written, in a folder of its own.
 struct New {
-    place: Place,
+    folder: PathBuf,
     /// What the program said of it.
     told: Value,
-}
-
-enum Place {
-    Gone(TempDir),
-    Kept(PathBuf),
+    _gone: Option<TempDir>,
 }
 
 impl New {
     fn write(language: &str) -> Self {
-        Self::write_to(Place::Gone(folder()), language)
+        let gone = folder();
+        let new = Self::write_to(gone.path(), language);
+        Self { _gone: Some(gone), ..new }
     }
 
-    fn write_to(place: Place, language: &str) -> Self {
-        let mut new = Self { place, told: Value::Null };
+    /// In a folder that stays.
+    fn write_to(folder: &Path, language: &str) -> Self {
+        let mut new = Self { folder: folder.to_owned(), told: Value::Null, _gone: None };
         new.told = new.json(&["new", "agent", "--language", language, "--name", NAME]);
         new
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder().join("agent").join(name)
+        self.folder.join("agent").join(name)
     }
 
-    fn folder(&self) -> &Path {
-        match &self.place {
-            Place::Gone(folder) => folder.path(),
-            Place::Kept(folder) => folder,
+    /// Builds the module and writes its hash into the manifest; says how many bytes it has.
+    fn build(&self, tools: &Tools) -> usize {
+        for (name, to) in &tools.links {
+            fs::create_dir_all(to).unwrap();
+            symlink(to, self.path(name)).unwrap();
         }
+        let build = self.told["build"].as_str().unwrap();
+        let mut shell = Program::new("/bin/sh").args(["-c", build]).folder(&self.path(""));
+        for (name, value) in &tools.environment {
+            shell = shell.env(name, value);
+        }
+        let built = shell.run(Duration::from_secs(600));
+        assert_eq!(built.code, Some(0), "{}{}", built.stdout, built.stderr);
+        let module = fs::read(self.path("agent.wasm")).unwrap();
+        if module.len() <= ARTIFACT_BYTES_MAX {
+            self.json(&["pack", "agent"]);
+        } else {
+            // It may be run all the same.
+            let hash = format!("artifact_hash: \"{}\"", ArtifactHash::of(&module));
+            let yaml = fs::read_to_string(self.path("agent.yaml")).unwrap();
+            fs::write(self.path("agent.yaml"), yaml.replace("artifact_hash: \"\"", &hash)).unwrap();
+        }
+        module.len()
+    }
+
+    /// What starts it in this process, as a node would.
+    fn launch(&self) -> (Runtime, Launch) {
+        let manifest = self.manifest();
+        let artifact = Artifact::fetched(fs::read(self.path("agent.wasm")).unwrap());
+        let artifact = artifact.verify(manifest.artifact_hash()).unwrap();
+        let runtime = Runtime::new(RuntimeConfig::in_process()).unwrap();
+        let style = match manifest.run() {
+            Run::Reactor => None,
+            Run::Resident => Some(RunStyle::Resident),
+            Run::PerEvent => Some(RunStyle::PerEvent),
+        };
+        let module = runtime.prepare(&artifact, style).unwrap();
+        let launch = Launch {
+            limits: Limits { memory_max: manifest.resources().memory, ..Limits::default() },
+            policy: manifest.policy(),
+            env: manifest.env().to_vec(),
+            args: manifest.args().to_vec(),
+            snapshot: Snapshot::new(manifest.storage()),
+            quota: manifest.storage(),
+            ..Launch::new(module)
+        };
+        (runtime, launch)
     }
 
     fn json(&self, args: &[&str]) -> Value {
-        let ended = deploy(self.folder(), &[args, &["--json"]].concat());
+        let ended = deploy(&self.folder, &[args, &["--json"]].concat());
         assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.stdout, ended.stderr);
         serde_json::from_str(&ended.stdout).unwrap()
     }
