@@ -104,6 +104,7 @@ impl Guest {
 
 /// Rebuilds the guests and writes them with what names their hashes.
 pub fn write(repo: &Path) -> Result<(), Failure> {
+    languages(repo);
     test(repo)?;
     let toolchain = Toolchain::find(repo)?
         .map_err(|why| Failure::new(why, format!("apt-get install {}", PACKAGES.join(" "))))?;
@@ -128,6 +129,7 @@ pub fn write(repo: &Path) -> Result<(), Failure> {
 /// Tests the guests, holds the committed bytes against the hashes that name them and, where the compilers are
 /// that made them, makes them again and compares.
 pub fn check(repo: &Path) -> Result<(), Failure> {
+    languages(repo);
     test(repo)?;
     for folder in folders() {
         let check = Run::new("sha256sum").args(["--check", "--strict", "--quiet", SUMS]);
@@ -159,6 +161,16 @@ pub fn check(repo: &Path) -> Result<(), Failure> {
         println!("{} guests rebuilt, byte for byte", GUESTS.len());
     }
     Ok(())
+}
+
+/// What else the agents of `daee-deploy new` are written in. Its tests leave out what is not here, and say so.
+fn languages(repo: &Path) {
+    let installed = [("AssemblyScript", tools::assemblyscript(repo)), ("Go", tools::go(repo))];
+    for (language, installed) in installed {
+        if let Err(why) = installed {
+            println!("no agent in {language} is built here: {why}");
+        }
+    }
 }
 
 /// The agents' own tests, on the host.

