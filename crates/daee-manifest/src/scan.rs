@@ -21,9 +21,11 @@ pub(crate) fn scan(bytes: &[u8], limit: usize) -> Result<&str, Vec<Problem>> {
 
     let mut problems = Vec::new();
     let mut begun = false;
-    for (line, content) in text.split('\n').enumerate() {
+    for (line, content) in text.split_inclusive('\n').enumerate() {
         let line = line as u32 + 1;
-        let content = content.strip_suffix('\r').unwrap_or(content);
+        // A return alone ends a line to YAML and to nobody else, at the end of the file too.
+        let ended = ["\r\n", "\n"].iter().find_map(|end| content.strip_suffix(*end));
+        let content = ended.unwrap_or(content);
         for (column, c) in content.chars().enumerate() {
             if let Some(name) = forbidden(c).filter(|_| problems.len() < PROBLEMS_MAX) {
                 let message = format!("U+{:04X} ({name}) is not allowed", c as u32);

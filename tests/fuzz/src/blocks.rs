@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use daee_artifact::BLOCK_BYTES_MAX;
 use daee_artifact::package::Writer;
 
@@ -8,10 +10,10 @@ const YAML: &[u8] = b"a: b\n";
 
 /// A package of several blocks, put together as the input says: pairs of an action and a block.
 pub fn run(input: &[u8]) -> bool {
-    let package = package();
-    let blocks = blocks(&package);
+    static PACKAGE: LazyLock<Vec<u8>> = LazyLock::new(package);
+    let blocks = blocks(&PACKAGE);
     let mut car = Vec::new();
-    for pair in input.chunks(2).take(12) {
+    for pair in input.chunks(2).take(9) {
         let [action, choice] = [pair[0], pair.get(1).copied().unwrap_or_default()];
         let block = blocks[usize::from(choice) % blocks.len()];
         match action % 6 {
@@ -28,12 +30,12 @@ pub fn run(input: &[u8]) -> bool {
         }
     }
     let accepted = car::judge(&car, 65_521);
-    assert!(accepted || car != package, "the package that was written is refused");
+    assert!(accepted || car != *PACKAGE, "the package that was written is refused");
     accepted
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let whole: Vec<u8> = (0..8).flat_map(|block| [0, block]).collect();
+    let whole: Vec<u8> = (0..7).flat_map(|block| [0, block]).collect();
     let swapped = [&whole[..4], &whole[6..8], &whole[4..6], &whole[8..]].concat();
     let bent = [&whole[..4], &[200, 2], &whole[6..], &[4, 7], &[5, 0]].concat();
     vec![whole.clone(), swapped, bent, whole[..10].to_vec()]
@@ -48,10 +50,10 @@ const OTHERS: [&[u8]; 3] = [
     b"\xff\xff\xff\xff\x0f",
 ];
 
-/// Four leaves, of which the third is the first again.
+/// Three leaves, of which the second is the first again.
 fn package() -> Vec<u8> {
     let leaf = |byte: u8, len: usize| std::iter::repeat_n(byte, len);
-    let leaves = [(1, BLOCK_BYTES_MAX), (2, BLOCK_BYTES_MAX), (1, BLOCK_BYTES_MAX), (3, 5)];
+    let leaves = [(1, BLOCK_BYTES_MAX), (1, BLOCK_BYTES_MAX), (2, 5)];
     let artifact: Vec<u8> = leaves.into_iter().flat_map(|(byte, len)| leaf(byte, len)).collect();
     let writer = Writer::new(car::layout(&artifact), BODY, YAML);
     let mut writer = writer.expect("small parts are a package");
