@@ -37,6 +37,9 @@ fn every_agent_is_a_manifest_once_packed() {
         let packed = new.json(&["pack", "agent"]);
         assert_eq!(packed["agent_id"], format!("{NAME}@v0.1.0"), "{language}");
         assert_eq!(new.json(&["check", "agent"])["verdict"], "verified", "{language}");
+        let schema = fs::read(new.path("agent.schema.json")).unwrap();
+        let schema: Value = serde_json::from_slice(&schema).unwrap();
+        assert_eq!(schema, daee_manifest::json_schema(), "{language}");
         // As it comes, nothing is allowed.
         assert_eq!(new.manifest().permissions().len(), 0, "{language}");
     }

@@ -99,6 +99,8 @@ pub const TEMPLATES: &[Template] = &[
 
 /// What all have, in whatever language.
 const COMMON: &[File] = files!("scaffold/common/" => "": "agent.yaml");
+/// What an editor completes `agent.yaml` from.
+const SCHEMA: &str = "agent.schema.json";
 /// The part of every README that is the same.
 const RUNNING: &str = include_str!("../../scaffold/common/running.md");
 /// Where files lie until all of them are written.
@@ -180,7 +182,7 @@ pub fn new(
             (shown.build, "README.md names what it needs"),
             ("daee-deploy pack", "agent.yaml and agent.wasm become agent.car"),
             ("daee-node dev --dir network", "a network, in another terminal"),
-            ("daee-deploy up --dir network --max-rate 0.5 --pay 20", ""),
+            ("daee-deploy up --dir network --max-rate 30 --pay 30", ""),
         ] {
             let why = if why.is_empty() { String::new() } else { format!("  # {why}") };
             text.line(&format!("  {command:<27}{why}"))?;
@@ -196,7 +198,7 @@ pub fn new(
 
 impl Template {
     /// Its files, with this name in them.
-    fn filled(&self, name: &str) -> impl Iterator<Item = (&'static str, String)> {
+    fn filled(&self, name: &str) -> Vec<(&'static str, String)> {
         let (run, lasts) = match self.run {
             "" => (String::new(), ", as its memory does until the next version"),
             style => (format!("run: {style}\n"), "; its memory goes with its process"),
@@ -211,9 +213,11 @@ impl Template {
         let fill = move |text: &str| {
             words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
         };
+        let schema = (SCHEMA, format!("{:#}\n", daee_manifest::json_schema()));
+        let own = self.files.iter().copied().flatten();
         // The manifest last: a folder without one is no agent yet.
-        let all = self.files.iter().copied().chain([COMMON]).flatten();
-        all.map(|(path, text)| (*path, fill(text))).collect::<Vec<_>>().into_iter()
+        let own = own.map(|(path, text)| (*path, fill(text))).chain([schema]);
+        own.chain(COMMON.iter().map(|(path, text)| (*path, fill(text)))).collect()
     }
 
     /// Writes it to a folder that is new or empty. What cannot be written whole is taken away again.
