@@ -12,8 +12,13 @@ use k256::{
     elliptic_curve::{rand_core::OsRng, zeroize::Zeroizing},
 };
 
-/// Longest key file in bytes: `0x`, 64 digits, and the end of a line in any fashion.
-const FILE_MAX: u64 = 68;
+use crate::{
+    Password, PasswordError,
+    keystore::{KEYSTORE_BYTES_MAX, Keystore, KeystoreError},
+};
+
+/// Longest plain key file in bytes: `0x`, 64 digits, and the end of a line in any fashion.
+const PLAIN_MAX: usize = 68;
 
 /// A secp256k1 key in memory, wiped when it is dropped. Shows its address and never itself.
 pub struct Key {
@@ -32,47 +37,48 @@ impl Key {
         let digits = text.strip_prefix("0x").unwrap_or(text);
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, &mut *bytes).map_err(|_| KeyError::Shape)?;
-        SigningKey::from_slice(&*bytes).map(Self::of).map_err(|_| KeyError::Range)
+        Self::from_secret(&bytes)
     }
 
     /// Reads the file that [`Key::save`] wrote. Refuses one that others on this machine can read.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyError> {
-        let path = path.as_ref();
-        let failed = |error| KeyError::file(path, &error);
-        let file = File::open(path).map_err(failed)?;
-        // Of the open file, not of the path: nothing can be put in between.
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        match Kept::load(path.as_ref())? {
+            Kept::Plain(key) => Ok(key),
+            Kept::Sealed(_) => Err(KeyError::Sealed(path.as_ref().to_owned())),
         }
-        let mut text = Zeroizing::new(String::with_capacity(FILE_MAX as usize + 1));
-        file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-        Self::from_hex(text.trim_end())
+    }
+
+    /// Reads a key file of either kind, told apart by its content: what [`Key::load`] reads, or a
+    /// [`Keystore`], whose password comes from `password_file` or the terminal. Blocking.
+    pub fn unlock(path: &Path, password_file: Option<&Path>) -> Result<Self, KeyError> {
+        let keystore = match Kept::load(path)? {
+            Kept::Plain(key) => return Ok(key),
+            Kept::Sealed(keystore) => keystore,
+        };
+        let password = Password::find(password_file, &path.display().to_string())?;
+        let wrong = |error| KeyError::Keystore { path: path.to_owned(), error };
+        keystore.open(&password).map_err(wrong)
     }
 
     /// Writes 64 hex digits and a line end to a new file of mode 0600; it is on disk on return. A file
     /// that exists is left alone: a key may be all there is of a stake.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), KeyError> {
-        let path = path.as_ref();
-        let failed = |error| KeyError::file(path, &error);
-        let digits = Zeroizing::new(hex::encode(Zeroizing::new(self.secret.to_bytes())));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        // In two writes, so that no copy of the digits is left on the heap.
-        let written = file
-            .write_all(digits.as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(folder(path))?.sync_all());
-        written.map_err(|error| {
-            // Half a key would stand in the way of the next attempt.
-            let _ = std::fs::remove_file(path);
-            failed(error)
-        })
+        let digits = Zeroizing::new(hex::encode(self.secret()));
+        save(path.as_ref(), &digits)
+    }
+
+    /// Writes a [`Keystore`] with the same care.
+    pub fn save_sealed(&self, path: impl AsRef<Path>, password: &Password) -> Result<(), KeyError> {
+        save(path.as_ref(), Keystore::write(self, password).trim_end())
+    }
+
+    /// The number itself.
+    pub(crate) fn secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.secret.to_bytes().into())
+    }
+
+    pub(crate) fn from_secret(secret: &[u8; 32]) -> Result<Self, KeyError> {
+        SigningKey::from_slice(secret).map(Self::of).map_err(|_| KeyError::Range)
     }
 
     fn of(secret: SigningKey) -> Self {
@@ -117,6 +123,55 @@ pub fn recover(digest: &Word, signature: &Signature) -> Option<Address> {
     VerifyingKey::recover_from_prehash(digest, &rs, id).ok().map(|key| address_of(&key))
 }
 
+/// What a key file may hold.
+enum Kept {
+    Plain(Key),
+    Sealed(Keystore),
+}
+
+impl Kept {
+    fn load(path: &Path) -> Result<Self, KeyError> {
+        let failed = |error| KeyError::file(path, &error);
+        let file = File::open(path).map_err(failed)?;
+        // Of the open file, not of the path: nothing can be put in between.
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+        // Never moved while it grows: a move would leave a copy of the digits.
+        let room = KEYSTORE_BYTES_MAX + 1;
+        let mut content = Zeroizing::new(Vec::with_capacity(room));
+        file.take(room as u64).read_to_end(&mut content).map_err(failed)?;
+        if Keystore::is(&content) {
+            let wrong = |error| KeyError::Keystore { path: path.to_owned(), error };
+            return Keystore::read(&content).map(Self::Sealed).map_err(wrong);
+        }
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Exposed { path: path.to_owned(), mode });
+        }
+        if content.len() > PLAIN_MAX {
+            return Err(KeyError::Shape);
+        }
+        let text = str::from_utf8(&content).map_err(|_| KeyError::Shape)?;
+        Key::from_hex(text.trim_end()).map(Self::Plain)
+    }
+}
+
+/// Writes a line to a new file of mode 0600.
+fn save(path: &Path, line: &str) -> Result<(), KeyError> {
+    let failed = |error| KeyError::file(path, &error);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    // In two writes, so that no copy of the digits is left on the heap.
+    let written = file
+        .write_all(line.as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(folder(path))?.sync_all());
+    written.map_err(|error| {
+        // Half a key would stand in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })
+}
+
 /// Whether it is one that contracts take at all, whoever made it.
 pub(crate) fn is_canonical(signature: &Signature) -> bool {
     canonical(signature).is_some()
@@ -159,6 +214,20 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A keystore, where nobody is there to open it.
+    #[error("the key at {} is a keystore, and a plain key is needed here", .0.display())]
+    Sealed(PathBuf),
+    /// A keystore that does not open.
+    #[error("{}: {error}", .path.display())]
+    Keystore {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: KeystoreError,
+    },
+    /// No password for it.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The file cannot be read or written.
     #[error("cannot use the key at {}: {why}", .path.display())]
     File {
@@ -175,7 +244,6 @@ impl KeyError {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),
             io::ErrorKind::AlreadyExists => Self::Exists(path),
-            io::ErrorKind::InvalidData => Self::Shape,
             _ => Self::File { path, why: error.to_string() },
         }
     }
@@ -190,6 +258,9 @@ impl Coded for KeyError {
             KeyError::Exists(_) => "DAEE-S013",
             KeyError::Exposed { .. } => "DAEE-S014",
             KeyError::File { .. } => "DAEE-S015",
+            KeyError::Sealed(_) => "DAEE-S016",
+            KeyError::Keystore { error, .. } => error.code(),
+            KeyError::Password(error) => error.code(),
         }
     }
     fn fault(&self) -> Fault {

@@ -153,7 +153,7 @@ fn a_file_that_holds_no_key_is_refused() {
     check(Some(b""), "DAEE-S010");
     check(Some(&[0xff; 64]), "DAEE-S010");
     check(Some("1".repeat(1 << 20).as_bytes()), "DAEE-S010");
-    assert_eq!(Key::load(dir.path()).unwrap_err().code(), "DAEE-S014");
+    assert_eq!(Key::load(dir.path()).unwrap_err().code(), "DAEE-S015");
 }
 
 #[test]
