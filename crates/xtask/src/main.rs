@@ -5,6 +5,7 @@ mod contracts;
 mod deny;
 mod failure;
 mod fmt;
+mod fuzz;
 mod guests;
 mod lint;
 mod run;
@@ -48,6 +49,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Look for inputs that break what must hold of any
+    Fuzz {
+        /// One target of tests/fuzz, or all of them, one after the other
+        #[arg(default_value = "all")]
+        target: String,
+        /// How long for each
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Measure one thing beside a peer where there is one
     Bench {
         name: bench::Name,
@@ -80,6 +90,9 @@ fn run(command: Command, repo: &Path) -> Result<(), Failure> {
         }
         Command::Guests { check: true } => guests::check(repo),
         Command::Guests { check: false } => guests::write(repo),
+        Command::Fuzz { target, seconds } => {
+            fuzz::run(repo, Some(&*target).filter(|target| *target != "all"), seconds)
+        }
         Command::Bench { name, json } => bench::run(repo, name, json),
     }
 }

@@ -64,13 +64,20 @@ impl Run {
 
     /// Runs it to its end, shows what it prints, and hands each line of it to `read` as well. The second
     /// value says whether it succeeded: a runner that failed has closing lines too.
-    pub fn watched(mut self, mut read: impl FnMut(&str)) -> Result<Result<(), Failure>, Failure> {
-        let mut child = self.start()?;
+    pub fn watched(self, mut read: impl FnMut(&str)) -> Result<Result<(), Failure>, Failure> {
         let mut shown = std::io::stdout().lock();
-        for line in BufReader::new(child.stdout.take().expect("its output is a pipe")).lines() {
-            let line = line.map_err(|error| missing(&self.shown, &error))?;
+        self.heard(|line| {
             // Whoever closed our output does not want to see it; the run still counts.
             let _ = writeln!(shown, "{line}");
+            read(line);
+        })
+    }
+
+    /// The same without showing anything.
+    pub fn heard(mut self, mut read: impl FnMut(&str)) -> Result<Result<(), Failure>, Failure> {
+        let mut child = self.start()?;
+        for line in BufReader::new(child.stdout.take().expect("its output is a pipe")).lines() {
+            let line = line.map_err(|error| missing(&self.shown, &error))?;
             read(&line);
         }
         let status = child.wait().map_err(|error| missing(&self.shown, &error))?;

@@ -18,30 +18,31 @@ pub fn npm(folder: &Path) -> Result<Run, Failure> {
     Ok(Run::new("npm").dir(folder))
 }
 
-/// cargo-deny; built without optimisation, which takes a third of the time and makes no difference to the reader.
+/// cargo-deny.
 pub fn deny(repo: &Path) -> Result<PathBuf, Failure> {
-    if let Some(found) = on_path("cargo-deny") {
+    from_cargo(repo, "cargo-deny", "0.20.2")
+}
+
+/// cargo-fuzz.
+pub fn fuzz(repo: &Path) -> Result<PathBuf, Failure> {
+    from_cargo(repo, "cargo-fuzz", "0.13.2")
+}
+
+/// Built without optimisation, which takes a third of the time and makes no difference to the reader.
+fn from_cargo(repo: &Path, name: &str, version: &str) -> Result<PathBuf, Failure> {
+    if let Some(found) = on_path(name) {
         return Ok(found);
     }
     let tools = target(repo).join("tools");
-    let installed = tools.join("bin/cargo-deny");
+    let installed = tools.join("bin").join(name);
     if !installed.is_file() {
-        let args = [
-            "install",
-            "cargo-deny",
-            "--version",
-            "0.20.2",
-            "--locked",
-            "--debug",
-            "--quiet",
-            "--root",
-        ];
         cargo(repo)
-            .args(args)
+            .args(["install", name, "--version", version, "--locked", "--debug", "--quiet"])
+            .args(["--root"])
             .args([&tools])
             .env("CARGO_TARGET_DIR", tools.join("build"))
             .done()
-            .map_err(|failure| failure.fixed_by("cargo install cargo-deny --locked"))?;
+            .map_err(|failure| failure.fixed_by(&format!("cargo install {name} --locked")))?;
     }
     Ok(installed)
 }
