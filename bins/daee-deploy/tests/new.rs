@@ -310,12 +310,13 @@ fn deploy(folder: &Path, args: &[&str]) -> Ended {
     program.run(Duration::from_secs(60))
 }
 
+/// With what looks like the rest of a head in it.
 fn get(path: &str) -> Event {
     Event::Http {
         method: "GET".into(),
         path: path.into(),
-        query: String::new(),
-        headers: Vec::new(),
+        query: "\",\"path\":\"/q\"}".into(),
+        headers: vec![("path".into(), "kind".into()), ("x".into(), "{\"path\":\"/h\"".into())],
         body: Vec::new(),
     }
 }

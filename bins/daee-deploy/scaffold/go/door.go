@@ -71,36 +71,18 @@ func field(head, name string) string {
 		case '}', ']':
 			depth--
 		case '"':
-			rest, found := strings.CutPrefix(head[at:], `"`+name+`":"`)
-			if found && depth == 1 {
-				return unquoted(rest)
+			// Of escapes a node writes those that Go has as well.
+			quoted, _ := strconv.QuotedPrefix(head[at:])
+			rest := head[at+len(quoted):]
+			if depth == 1 && quoted == `"`+name+`"` && strings.HasPrefix(rest, `:"`) {
+				quoted, _ = strconv.QuotedPrefix(rest[1:])
+				text, _ := strconv.Unquote(quoted)
+				return text
 			}
-			for at++; head[at] != '"'; at++ {
-				if head[at] == '\\' {
-					at++
-				}
-			}
+			at += max(len(quoted), 1) - 1
 		}
 	}
 	return ""
-}
-
-// unquoted is a text of JSON up to its end, without its escapes.
-func unquoted(text string) string {
-	var out strings.Builder
-	for at := 0; text[at] != '"'; at++ {
-		if text[at] == '\\' {
-			at++
-			if at+4 < len(text) && text[at] == 'u' {
-				code, _ := strconv.ParseUint(text[at+1:at+5], 16, 16)
-				out.WriteRune(rune(code))
-				at += 4
-				continue
-			}
-		}
-		out.WriteByte(text[at])
-	}
-	return out.String()
 }
 
 // log writes a line of the agent's log.
