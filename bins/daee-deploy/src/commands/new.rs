@@ -54,7 +54,10 @@ pub const TEMPLATES: &[Template] = &[
             ),
             files!(
                 "../../crates/daee-agent/" => "daee-agent/":
-                "Cargo.toml", "README.md", "src/answer.rs", "src/chain.rs", "src/door.rs", "src/entry.rs", "src/error.rs", "src/event.rs", "src/frame.rs", "src/http.rs", "src/ipfs.rs", "src/lib.rs", "src/log.rs", "src/sha256.rs", "src/state.rs", "src/testing.rs", "src/timer.rs",
+                "Cargo.toml", "README.md", "src/answer.rs", "src/chain.rs", "src/door.rs",
+                "src/entry.rs", "src/error.rs", "src/event.rs", "src/frame.rs", "src/http.rs",
+                "src/ipfs.rs", "src/lib.rs", "src/log.rs", "src/sha256.rs", "src/state.rs",
+                "src/testing.rs", "src/timer.rs",
             ),
         ],
     },
@@ -235,7 +238,9 @@ impl Template {
             Err(error) => return Err(unwritable(folder, &error)),
         };
         let stage = folder.join(STAGE);
-        fs::create_dir_all(&stage).map_err(|error| unwritable(folder, &error))?;
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::create_dir(&stage))
+            .map_err(|error| unwritable(folder, &error))?;
         let mut moved = Vec::new();
         let written = self.stage(&stage, name).and_then(|files| {
             for file in &files {

@@ -53,22 +53,28 @@ export function quote(text: string): string {
 
 /** The text of a name in a head, or nothing. A node writes heads without spaces, and escapes what `quote` does. */
 export function field(head: string, name: string): string | null {
+  const named = `"${name}":"`;
   for (let i = 0, depth = 0; i < head.length; i++) {
     const c = head.charCodeAt(i);
     if (c == 0x7b || c == 0x5b) depth++;
     if (c == 0x7d || c == 0x5d) depth--;
     if (c != 0x22) continue;
-    const found = depth == 1 && head.startsWith("\"" + name + "\":\"", i);
-    if (found) i += name.length + 3;
-    let text = "";
-    for (i++; head.charCodeAt(i) != 0x22; i++) {
-      if (head.charCodeAt(i) != 0x5c) text += head.charAt(i);
-      else if (head.charCodeAt(++i) != 0x75) text += head.charAt(i);
-      else text += String.fromCharCode(<i32>parseInt(head.substring(i + 1, (i += 4) + 1), 16));
-    }
-    if (found) return text;
+    const found = depth == 1 && head.startsWith(named, i);
+    const start = found ? i + name.length + 4 : i + 1;
+    for (i = start; i < head.length && head.charCodeAt(i) != 0x22; i++) if (head.charCodeAt(i) == 0x5c) i++;
+    if (found) return unquoted(head.substring(start, i));
   }
   return null;
+}
+
+function unquoted(text: string): string {
+  let out = "";
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) != 0x5c) out += text.charAt(i);
+    else if (text.charCodeAt(++i) != 0x75) out += text.charAt(i);
+    else out += String.fromCharCode(<i32>parseInt(text.substring(i + 1, (i += 4) + 1), 16));
+  }
+  return out;
 }
 
 export function log(level: string, text: string): void {
