@@ -21,7 +21,7 @@ use daee_testkit::{Ended, Program, TempDir, folder};
 use daee_types::{ArtifactHash, Timestamp};
 use serde_json::Value;
 
-const LANGUAGES: &[&str] = &["rust", "c", "assemblyscript", "go"];
+const LANGUAGES: &[&str] = &["rust", "c", "assemblyscript", "go", "javascript"];
 const NAME: &str = "talos.example.hello";
 /// The most bytes that can be deployed.
 const ARTIFACT_BYTES_MAX: usize = 1 << 20;
@@ -122,6 +122,94 @@ fn go_is_built_and_runs() {
         ("GOTOOLCHAIN", "local".into()),
     ];
     check("go", here.then_some(Tools { environment, links: Vec::new() }));
+}
+
+#[test]
+fn javascript_is_built_and_runs_and_what_it_throws_undoes_the_turn() {
+    check("javascript", interpreter("javascript"));
+    let script = r#"
+        import { ask, state } from "daee";
+        import { left } from "./left.js";
+        const seen = [];
+        export async function http({ path }) {
+            const visits = (state.get("visits") ?? 0) + 1;
+            state.set("visits", visits);
+            seen.push(path);
+            switch (path) {
+                case "/throw": throw new RangeError('out of "range"');
+                case "/reject": await Promise.reject("a word");
+                case "/forget": Promise.reject(new Error("nobody looks")); break;
+                case "/wait": await new Promise(() => {});
+                case "/refused": await fetch("https://example.com/");
+                case "/unknown": ask("make.tea");
+                case "/none": state.set("none", undefined);
+                case "/deep": (function deep() { deep(); deep(); })();
+                case "/answer": return { toJSON() { throw 7; } };
+                case "/caught": await left().catch(() => {});
+            }
+            return { visits, seen: seen.length };
+        }"#;
+    let left = "export async function left() { throw new Error('left alone'); }";
+    check_failing(
+        "javascript",
+        &[("agent.js", script), ("left.js", left)],
+        &[
+            ("/throw", "RangeError: out of \"range\"\n    at http (agent.js:"),
+            ("/reject", "a word"),
+            ("/forget", "Error: nobody looks\n"),
+            ("/wait", "the turn waits for a promise that nothing will settle"),
+            ("/refused", "Refused: http.fetch: "),
+            ("/unknown", "Refused: make.tea: "),
+            ("/none", "TypeError: none: "),
+            ("/deep", "RangeError: Maximum call stack size exceeded\n    at deep (agent.js:"),
+            ("/answer", "7"),
+        ],
+        r#"{"visits":N,"seen":N}"#,
+    );
+    for (script, says) in
+        [("export function http() {", "SyntaxError: "), ("import './none.js';", "ReferenceError: ")]
+    {
+        check_failing("javascript", &[("agent.js", script)], &[("/", says)], "");
+    }
+}
+
+/// Builds an agent with these files. Each path undoes its turn and says why in the log; `/caught` is answered with
+/// `kept`, where `N` stands for how many turns were kept.
+fn check_failing(language: &str, files: &[(&str, &str)], fails: &[(&str, &str)], kept: &str) {
+    let Some(tools) = interpreter(language) else { return };
+    let new = New::write(language);
+    for (name, text) in files {
+        fs::write(new.path(name), text).unwrap();
+    }
+    new.build(&tools);
+    let (runtime, launch) = new.launch();
+    let mut agent = Agent::start(&runtime, launch, Box::new(Nothing::default())).unwrap();
+    let mut turn = |path: &str| agent.turn(get(path), Timestamp(1_700_000_000_000));
+    let mut count = 0;
+    for (path, says) in fails {
+        let turned = turn(path);
+        let lines = logged(&turned);
+        assert_eq!(turned.outcome, Outcome::RolledBack { code: 1 }, "{language} {path}: {lines:?}");
+        let said = lines.iter().any(|line| line.starts_with(says));
+        assert!(said, "{language} {path}: {says:?} is not among {lines:?}");
+        if kept.is_empty() {
+            continue;
+        }
+        count += 1;
+        let turned = turn("/caught");
+        assert_eq!(turned.outcome, Outcome::Done, "{language} {path}: {:?}", logged(&turned));
+        let body = String::from_utf8(turned.answer.unwrap().body).unwrap();
+        assert_eq!(body, kept.replace('N', &count.to_string()), "{language} after {path}");
+    }
+}
+
+/// What an interpreter needs to be compiled, once for all.
+fn interpreter(language: &str) -> Option<Tools> {
+    let libc = Path::new("/usr/include/wasm32-wasi").is_dir() && on_path("wasm-ld-19");
+    let here = libc && on_path("clang-19") && on_path("cargo");
+    let made = tmp().join("interpreters").join(language);
+    let environment = vec![("BUILD", made.into_os_string())];
+    here.then_some(Tools { environment, links: Vec::new() })
 }
 
 /// What a build needs of the machine.

@@ -98,6 +98,17 @@ pub const TEMPLATES: &[Template] = &[
             ".gitignore", "README.md", "agent.go", "build.sh", "door.go", "go.mod",
         )],
     },
+    Template {
+        language: "javascript",
+        run: "",
+        memory: "16MiB",
+        build: "./build.sh",
+        note: None,
+        files: &[
+            files!("scaffold/javascript/" => "": ".gitignore", "README.md", "agent.js", "build.sh",
+                "daee/daee.c", "daee/daee.js"),
+        ],
+    },
 ];
 
 /// What all have, in whatever language.

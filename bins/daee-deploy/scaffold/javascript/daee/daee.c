@@ -1,0 +1,236 @@
+/* daee.c: runs agent.js in QuickJS, one call for each event. What JavaScript sees of it is in daee.js. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quickjs.h"
+
+__attribute__((import_module("daee"), import_name("call"))) int32_t
+door_call(const char *op, size_t op_len, const void *in, size_t in_len);
+__attribute__((import_module("daee"), import_name("read"))) int32_t
+door_read(void *out, size_t cap);
+
+/* FILES: the modules by the names that they are imported by, each with a 0 behind its text. */
+struct file {
+    const char *name;
+    const unsigned char *text;
+    size_t len;
+};
+#include "files.h"
+
+/* Of the stack that build.sh gives the module. The rest is for what is called at the end of it. */
+#define JS_STACK_BYTES (384 << 10)
+
+static JSContext *ctx;
+static JSValue turn;
+/* Promises that were rejected and that nobody has looked at, and why the last of them was. */
+static int unhandled;
+static JSValue reason;
+
+/* Runs an operation. The answer, a frame, is to be freed. */
+static int32_t door(const char *op, size_t op_len, const char *head, size_t head_len, const uint8_t *body,
+                    size_t body_len, uint8_t **answer, size_t *len) {
+    uint8_t *frame = malloc(4 + head_len + body_len);
+    if (!frame) abort();
+    memcpy(frame, &(uint32_t){head_len}, 4);
+    memcpy(frame + 4, head, head_len);
+    if (body_len) memcpy(frame + 4 + head_len, body, body_len);
+    int32_t code = door_call(op, op_len, frame, 4 + head_len + body_len);
+    free(frame);
+    /* A refusal does not say how long its reason is; a read of nothing does. */
+    *len = code < 0 ? door_read(NULL, 0) : code;
+    *answer = malloc(*len ? *len : 1);
+    if (!*answer) abort();
+    door_read(*answer, *len);
+    return code;
+}
+
+static void log_error(const char *text, size_t len) {
+    /* Escaped, no byte of the text is more than six; none that is over the door's 64 KiB for a head is logged. */
+    if (len > 10000) len = 10000;
+    char *head = malloc(len * 6 + 64), *to = head;
+    if (!head) abort();
+    to = stpcpy(to, "{\"level\":\"error\",\"text\":\"");
+    for (const char *end = text + len; text < end; text++) {
+        unsigned char c = *text;
+        if (c == '"' || c == '\\') {
+            *to++ = '\\';
+            *to++ = c;
+        } else if (c < 0x20) {
+            to = stpcpy(to, "\\u00");
+            *to++ = '0' + (c >> 4);
+            *to++ = "0123456789abcdef"[c & 15];
+        } else {
+            *to++ = c;
+        }
+    }
+    to = stpcpy(to, "\"}");
+    uint8_t *answer;
+    size_t answer_len;
+    door("log", 3, head, to - head, NULL, 0, &answer, &answer_len);
+    free(answer);
+    free(head);
+}
+
+/* Logs what was thrown, with where. */
+static void log_thrown(JSValueConst thrown) {
+    const char *text = JS_ToCString(ctx, thrown);
+    JSValue stack = JS_IsError(thrown) ? JS_GetPropertyStr(ctx, thrown, "stack") : JS_UNDEFINED;
+    const char *where = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
+    char *line = NULL;
+    if (text && where && (line = malloc(strlen(text) + strlen(where) + 2))) {
+        stpcpy(stpcpy(stpcpy(line, text), "\n"), where);
+        for (char *end = line + strlen(line); end > line && end[-1] == '\n';) *--end = 0;
+    }
+    const char *shown = line ? line : text ? text : "something was thrown that has no text";
+    log_error(shown, strlen(shown));
+    free(line);
+    JS_FreeCString(ctx, where);
+    JS_FreeCString(ctx, text);
+    JS_FreeValue(ctx, stack);
+}
+
+static int32_t fail(void) {
+    JSValue thrown = JS_GetException(ctx);
+    log_thrown(thrown);
+    JS_FreeValue(ctx, thrown);
+    return 1;
+}
+
+/* call(op, head, body): [code, head, body] */
+static JSValue js_call(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    size_t op_len, head_len, body_len, len;
+    uint8_t *body = JS_GetUint8Array(ctx, &body_len, argv[2]), *answer;
+    if (!body) return JS_EXCEPTION;
+    const char *op = JS_ToCStringLen(ctx, &op_len, argv[0]);
+    const char *head = op ? JS_ToCStringLen(ctx, &head_len, argv[1]) : NULL;
+    if (!head) {
+        JS_FreeCString(ctx, op);
+        return JS_EXCEPTION;
+    }
+    int32_t code = door(op, op_len, head, head_len, body, body_len, &answer, &len);
+    JS_FreeCString(ctx, op);
+    JS_FreeCString(ctx, head);
+    uint32_t told = 0;
+    if (len >= 4) memcpy(&told, answer, 4);
+    if (len >= 4 && told > len - 4) abort();
+    size_t start = len < 4 ? 0 : 4 + told;
+    JSValue parts[] = {
+        JS_NewInt32(ctx, code),
+        len < 4 ? JS_NewString(ctx, "{}") : JS_NewStringLen(ctx, (char *)answer + 4, told),
+        JS_NewUint8ArrayCopy(ctx, answer + start, len < 4 ? 0 : len - start),
+    };
+    free(answer);
+    return JS_NewArrayFrom(ctx, 3, parts);
+}
+
+/* decode(bytes): text */
+static JSValue js_decode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    size_t len;
+    uint8_t *bytes = JS_GetUint8Array(ctx, &len, argv[0]);
+    return bytes ? JS_NewStringLen(ctx, (char *)bytes, len) : JS_EXCEPTION;
+}
+
+/* encode(text): bytes */
+static JSValue js_encode(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    size_t len;
+    const char *text = JS_ToCStringLen(ctx, &len, argv[0]);
+    if (!text) return JS_EXCEPTION;
+    JSValue bytes = JS_NewUint8ArrayCopy(ctx, (const uint8_t *)text, len);
+    JS_FreeCString(ctx, text);
+    return bytes;
+}
+
+/* serve(turn): what to call for each event. */
+static JSValue js_serve(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    JS_FreeValue(ctx, turn);
+    turn = JS_DupValue(ctx, argv[0]);
+    return JS_UNDEFINED;
+}
+
+static const JSCFunctionListEntry NODE[] = {
+    JS_CFUNC_DEF("call", 3, js_call),
+    JS_CFUNC_DEF("decode", 1, js_decode),
+    JS_CFUNC_DEF("encode", 1, js_encode),
+    JS_CFUNC_DEF("serve", 1, js_serve),
+};
+#define NODE_LEN (sizeof NODE / sizeof *NODE)
+
+static int fill_node(JSContext *ctx, JSModuleDef *module) {
+    return JS_SetModuleExportList(ctx, module, NODE, NODE_LEN);
+}
+
+static JSModuleDef *load(JSContext *ctx, const char *name, void *opaque) {
+    (void)opaque;
+    for (size_t n = 0; n < sizeof FILES / sizeof *FILES; n++) {
+        if (strcmp(FILES[n].name, name)) continue;
+        int flags = JS_EVAL_TYPE_MODULE | JS_EVAL_FLAG_COMPILE_ONLY;
+        JSValue module = JS_Eval(ctx, (const char *)FILES[n].text, FILES[n].len, name, flags);
+        if (JS_IsException(module)) return NULL;
+        JSModuleDef *loaded = JS_VALUE_GET_PTR(module);
+        JS_FreeValue(ctx, module);
+        return loaded;
+    }
+    JS_ThrowReferenceError(ctx, "there is no module %s: beside agent.js are those that can be imported", name);
+    return NULL;
+}
+
+static void rejected(JSContext *ctx, JSValueConst promise, JSValueConst why, bool handled, void *opaque) {
+    (void)promise;
+    (void)opaque;
+    unhandled += handled ? -1 : 1;
+    if (handled) return;
+    JS_FreeValue(ctx, reason);
+    reason = JS_DupValue(ctx, why);
+}
+
+/* Lets a promise come to its end. 0 if it was kept, and all else that was begun. */
+static int32_t settle(JSValue promise) {
+    JSContext *of;
+    int ran;
+    while ((ran = JS_ExecutePendingJob(JS_GetRuntime(ctx), &of)) > 0);
+    JSPromiseStateEnum state = JS_PromiseState(ctx, promise);
+    JS_FreeValue(ctx, promise);
+    if (ran < 0) return fail();
+    if (unhandled) {
+        log_thrown(reason);
+        return 1;
+    }
+    if (state == JS_PROMISE_PENDING) {
+        const char *why = "the turn waits for a promise that nothing will settle";
+        log_error(why, strlen(why));
+        return 1;
+    }
+    return 0;
+}
+
+static int32_t start(void) {
+    JSRuntime *runtime = JS_NewRuntime();
+    if (!runtime || !(ctx = JS_NewContext(runtime))) abort();
+    JS_SetMaxStackSize(runtime, JS_STACK_BYTES);
+    JS_UpdateStackTop(runtime);
+    JS_SetModuleLoaderFunc(runtime, NULL, load, NULL);
+    JS_SetHostPromiseRejectionTracker(runtime, rejected, NULL);
+    turn = reason = JS_UNDEFINED;
+    JSModuleDef *node = JS_NewCModule(ctx, "daee/node", fill_node);
+    if (!node || JS_AddModuleExportList(ctx, node, NODE, NODE_LEN)) return fail();
+    static const char MAIN[] = "import { run } from 'daee'; import * as agent from './agent.js'; run(agent);";
+    JSValue done = JS_Eval(ctx, MAIN, sizeof MAIN - 1, "main", JS_EVAL_TYPE_MODULE);
+    return JS_IsException(done) ? fail() : settle(done);
+}
+
+/* Called once for each event. 0 keeps what was done; anything else undoes it, and this module's memory with it. */
+__attribute__((export_name("daee_turn"))) int32_t daee_turn(void) {
+    if (!ctx && start()) return 1;
+    JS_UpdateStackTop(JS_GetRuntime(ctx));
+    JSValue done = JS_Call(ctx, turn, JS_UNDEFINED, 0, NULL);
+    return JS_IsException(done) ? fail() : settle(done);
+}

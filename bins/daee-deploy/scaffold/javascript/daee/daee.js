@@ -1,0 +1,175 @@
+// daee.js: the module "daee", and the globals `console`, `fetch`, `Response` and some more. An operation that the
+// node refuses throws. Operations wait until they are done, so nothing here has to be awaited, and everything may be.
+import { call, decode, encode, serve } from "daee/node";
+
+/** What the node refused: `code` is "denied", "limit" and so on, `needs` the permission that is missing. */
+export class Refused extends Error {
+  constructor(op, { code, message, needs }) {
+    super(`${op}: ${message}`);
+    Object.assign(this, { name: "Refused", code, needs });
+  }
+}
+
+/** Runs any operation of docs/spec/door.md. The answer's head, and its body as `body`. */
+export function ask(op, head = {}, body = "") {
+  const [code, text, bytes] = call(op, JSON.stringify(head), toBytes(body));
+  const answer = JSON.parse(text);
+  if (code < 0) throw new Refused(op, answer);
+  return Object.assign(answer, { body: bytes });
+}
+
+/** What lasts. Values are kept as JSON, so that they are what `JSON.parse` gives; bytes are kept as they are. */
+export const state = {
+  /** The value, or `undefined`. */
+  get(key) {
+    const bytes = state.getBytes(key);
+    return bytes && JSON.parse(decode(bytes));
+  },
+  /** The bytes, or `undefined`. */
+  getBytes(key) {
+    try {
+      return ask("state.get", { key }).body;
+    } catch (error) {
+      if (error.code === "not_found") return undefined;
+      throw error;
+    }
+  },
+  set(key, value) {
+    const json = isBytes(value) ? value : JSON.stringify(value);
+    if (json === undefined) throw new TypeError(`${key}: ${typeof value} is no JSON`);
+    ask("state.set", { key }, json);
+  },
+  /** Whether it was there. */
+  delete: (key) => ask("state.delete", { key }).existed,
+  /** At most 1000 keys in the order of their bytes: `{ prefix, after, limit }`. */
+  keys: (which = {}) => ask("state.list", which).keys,
+};
+
+/** Events of kind `timer`, once, with this name. */
+export const timers = {
+  after: (name, ms) => void ask("timer.set", { name, after_ms: ms }),
+  at: (name, ms) => void ask("timer.set", { name, at_ms: ms }),
+  /** Whether it was there. */
+  cancel: (name) => ask("timer.cancel", { name }).existed,
+};
+
+/** Publishes text or bytes on chain. */
+export const publish = (topic, value) => void ask("chain.publish", { topic }, value);
+
+/** The content of a CID, as bytes. */
+export const readIpfs = (cid, maxBytes) => ask("ipfs.read", { cid, max_bytes: maxBytes }).body;
+
+class Headers {
+  #pairs;
+  constructor(headers = []) {
+    const pairs = Symbol.iterator in headers ? [...headers] : Object.entries(headers);
+    this.#pairs = pairs.map(([name, value]) => [String(name).toLowerCase(), String(value)]);
+  }
+  get(name) {
+    const values = this.#pairs.filter((pair) => pair[0] === name.toLowerCase()).map((pair) => pair[1]);
+    return values.length ? values.join(", ") : null;
+  }
+  has = (name) => this.get(name) !== null;
+  [Symbol.iterator]() {
+    return this.#pairs[Symbol.iterator]();
+  }
+}
+
+class Message {
+  constructor(body, headers) {
+    this.body = toBytes(body);
+    this.headers = new Headers(headers);
+  }
+  bytes = () => this.body;
+  text = () => decode(this.body);
+  json = () => JSON.parse(this.text());
+}
+
+class Request extends Message {
+  constructor({ method, path, query, headers, body }) {
+    super(body, headers);
+    Object.assign(this, { method, path, query });
+  }
+}
+
+class Response extends Message {
+  constructor(body = "", { status = 200, headers = typeof body === "string" ? TEXT : [] } = {}) {
+    super(body, headers);
+    this.status = status;
+  }
+  get ok() {
+    return this.status >= 200 && this.status < 300;
+  }
+  static json(value, { status, headers = JSON_TYPE } = {}) {
+    return new Response(JSON.stringify(value), { status, headers });
+  }
+}
+
+const TEXT = { "content-type": "text/plain; charset=utf-8" };
+const JSON_TYPE = { "content-type": "application/json" };
+
+function fetch(url, { method, headers, body, timeout } = {}) {
+  const pairs = headers && [...new Headers(headers)];
+  const answer = ask("http.fetch", { url: String(url), method, headers: pairs, timeout_ms: timeout }, body);
+  return new Response(answer.body, answer);
+}
+
+const log = (level) => (...values) => void ask("log", { level, text: values.map(shown).join(" ") });
+
+function shown(value) {
+  if (typeof value === "string") return value;
+  if (value instanceof Error) return `${value}\n${value.stack}`.trimEnd();
+  return (typeof value === "object" ? JSON.stringify(value) : undefined) ?? String(value);
+}
+
+const console = { debug: log("debug"), log: log("info"), info: log("info"), warn: log("warn"), error: log("error") };
+
+const crypto = {
+  getRandomValues(array) {
+    const { body } = ask("random", { bytes: array.byteLength });
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(body);
+    return array;
+  },
+};
+
+class TextEncoder {
+  encode = (text = "") => encode(text);
+}
+
+class TextDecoder {
+  decode = (bytes = "") => decode(toBytes(bytes));
+}
+
+for (const [name, value] of Object.entries({
+  console, crypto, fetch, Headers, Request, Response, TextDecoder, TextEncoder,
+})) {
+  Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
+}
+
+function isBytes(value) {
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value);
+}
+
+function toBytes(value) {
+  if (value instanceof Uint8Array) return value;
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return encode(String(value));
+}
+
+/** Gives each event to the function that the agent exports under the name of its kind. */
+export function run(agent) {
+  serve(async () => {
+    const event = ask("event.next");
+    const handle = agent[event.kind];
+    if (typeof handle !== "function") return;
+    const given = event.kind === "http" ? new Request(event) : event;
+    const answer = await handle(given);
+    if (event.kind !== "http" || answer === undefined) return;
+    const response =
+      answer instanceof Response ? answer
+      : typeof answer === "string" || isBytes(answer) ? new Response(answer)
+      : Response.json(answer);
+    ask("event.answer", { status: response.status, headers: [...response.headers] }, response.body);
+  });
+}
