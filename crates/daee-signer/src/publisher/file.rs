@@ -109,11 +109,16 @@ impl SignatureFile {
         &self.rotations
     }
 
-    /// Those whose signature is right, whether anybody trusts them or not.
+    /// Those whose signature is right, each once, whether anybody trusts them or not.
     pub fn signers(&self) -> Vec<Address> {
         let digest = self.statement.digest(&self.domain);
-        let right = self.signatures.iter().filter(|(by, of)| recover(&digest, of) == Some(*by));
-        right.map(|(by, _)| *by).collect()
+        let mut signers = Vec::new();
+        for (by, of) in &self.signatures {
+            if !signers.contains(by) && recover(&digest, of) == Some(*by) {
+                signers.push(*by);
+            }
+        }
+        signers
     }
 
     /// Adds the signature of one more key. True where it was not there before; a wrong one under the same
