@@ -5,7 +5,6 @@ mod content;
 mod file;
 mod module;
 pub mod package;
-mod skeleton;
 
 pub use artifact::{Artifact, ArtifactError, Blake3Hasher, Fetched, Hasher, Verified};
 pub use content::{ArtifactCid, BLOCK_BYTES_MAX, Cid, CidError, FileCid};
@@ -13,5 +12,6 @@ pub use file::{
     ARTIFACT_BYTES_MAX, ArtifactTooLarge, FileHasher, FileLayout, ROOT_BYTES_MAX, RootError,
 };
 pub use module::{
-    MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, RunStyle, check_module,
+    FUNCTION_BYTES_MAX, MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, ModuleSurvey,
+    OPERATIONS, Operation, RunStyle, check_module,
 };

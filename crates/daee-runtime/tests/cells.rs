@@ -588,7 +588,7 @@ fn tables_are_bounded() {
             None,
         )
         .unwrap_err();
-    assert_eq!(error.code(), "DAEE-R010", "{error}");
+    assert_eq!(error.code(), "DAEE-A023", "{error}");
     assert!(error.to_string().contains("at most 8"), "{error}");
 }
 
@@ -640,7 +640,7 @@ fn a_reactor_that_cannot_be_kept_is_refused() {
             wat.replace("(global $g (mut funcref) (ref.null func))", "")
         };
         let error = bench.prepare(&wat, None).unwrap_err();
-        assert_eq!(error.code(), "DAEE-R011", "{body}");
+        assert_eq!(error.code(), "DAEE-A028", "{body}");
     };
     check("");
     check("(table.set $t (i32.const 0) (ref.func $f))");
