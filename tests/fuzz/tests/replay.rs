@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use daee_fuzz::TARGETS;
+use daee_fuzz::{TARGETS, Target};
 
 #[test]
 fn seeds_keep_every_promise_and_lead_past_each_readers_door() {
@@ -28,5 +28,21 @@ fn what_once_broke_a_promise_no_longer_does() {
             println!("{}", input.display());
             daee_fuzz::run(target, &fs::read(input).unwrap());
         }
+    }
+}
+
+#[test]
+fn each_target_has_a_program_of_its_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("libfuzzer");
+    let programs = fs::read_dir(folder.join("targets")).unwrap();
+    let mut names: Vec<_> = programs.map(|program| program.unwrap().file_name()).collect();
+    names.sort();
+    let targets: Vec<_> = TARGETS.iter().map(|target| format!("{}.rs", target.name)).collect();
+    assert_eq!(names, targets);
+    let listed = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    for Target { name, .. } in TARGETS {
+        let program = fs::read_to_string(folder.join(format!("targets/{name}.rs"))).unwrap();
+        assert!(program.contains(&format!("daee_fuzz::run(\"{name}\", input)")), "{name}");
+        assert!(listed.contains(&format!("path = \"targets/{name}.rs\"")), "{name} is not built");
     }
 }
