@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     clock, envelope,
     node::{Marks, Version},
+    share::CpuShare,
 };
 
 /// Commands that may wait for one agent before callers are told to come back later.
@@ -33,6 +34,8 @@ const GROUP_MAX: usize = 64;
 const FAILURES_MAX: u32 = 5;
 /// How long it rests.
 const REST_MILLIS: u64 = 10_000;
+/// As long as this a request waits for the agent's share of the CPU before it is told to come again.
+const OWING_MILLIS: u64 = 200;
 /// Deltas after which a new base is written, so that a restart reads little.
 const DELTAS_MAX: u32 = 512;
 /// Longest sleep of a thread whose agent waits for nothing.
@@ -50,6 +53,8 @@ pub(crate) enum Reply {
     Failed(Outcome),
     /// The agent rests after failing too often, for so many milliseconds more.
     Resting(u64),
+    /// The agent has used more than its share of the CPU, and has it again in so many milliseconds.
+    Owing(u64),
     /// The node could not keep what the turn wrote.
     NotKept(String),
 }
@@ -235,6 +240,7 @@ pub(crate) fn start(
         version: plan.version,
         durability: plan.manifest.durability(),
         scheduled: next_schedule(&plan.manifest, now),
+        share: CpuShare::new(plan.manifest.resources().cpu, now),
         manifest: plan.manifest,
         face: face.clone(),
         store,
@@ -273,6 +279,7 @@ struct Served {
     manifest: Arc<Manifest>,
     durability: Durability,
     scheduled: Option<Timestamp>,
+    share: CpuShare,
     face: Arc<Mutex<Face>>,
     store: AgentStore,
     mailbox: Receiver<Command>,
@@ -336,7 +343,8 @@ impl Served {
 
     fn wait(&mut self) -> Wake {
         let now = clock::now();
-        if now >= self.resting_until
+        let free_at = self.resting_until.max(self.share.paid_at());
+        if now >= free_at
             && let Some(name) = self.due(now)
         {
             return Wake::Timer(name);
@@ -349,7 +357,7 @@ impl Served {
             .copied()
             .chain(self.scheduled)
             .min()
-            .map(|at| at.max(self.resting_until));
+            .map(|at| at.max(free_at));
         let sleep = next.map_or(SLEEP_MAX, |at| {
             Duration::from_millis(at.millis_since(now).max(1)).min(SLEEP_MAX)
         });
@@ -410,6 +418,12 @@ impl Served {
             let _ = reply.send(Reply::Resting(self.resting_until.millis_since(now)));
             return Ok(());
         }
+        let owing = self.share.paid_at().millis_since(now);
+        if owing > OWING_MILLIS {
+            let _ = reply.send(Reply::Owing(owing));
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(owing));
         let Request { method, path, query, headers, body } = request;
         let turned = self.turn(Event::Http { method, path, query, headers, body });
         let turned = match turned {
@@ -437,6 +451,7 @@ impl Served {
     /// One turn, written down.
     fn turn(&mut self, event: Event) -> Result<Turned, String> {
         let turned = self.agent.turn(event, clock::now());
+        self.share.charge(turned.cpu, clock::now());
         self.keep(&turned.commit, Durable::Later)?;
         self.effects.extend(turned.effects.iter().cloned());
         let cell = self.agent.cell_pid();
@@ -551,7 +566,10 @@ impl Served {
         self.agent = next;
         self.cell = self.agent.cell_pid();
         self.durability = plan.manifest.durability();
-        self.scheduled = next_schedule(&plan.manifest, clock::now());
+        let now = clock::now();
+        self.scheduled = next_schedule(&plan.manifest, now);
+        self.share.change(plan.manifest.resources().cpu, now);
+        self.share.charge(turned.cpu, now);
         self.manifest = plan.manifest.clone();
         self.effects.extend(turned.effects);
         self.failures = 0;

@@ -107,6 +107,7 @@ async fn here(
         Reply::Failed(Outcome::Killed { why }) => Err(EndpointError::Killed(why)),
         Reply::Failed(outcome) => Err(EndpointError::Failed(outcome.to_string())),
         Reply::Resting(millis) => Err(EndpointError::Resting(millis)),
+        Reply::Owing(millis) => Err(EndpointError::Owing(millis)),
         Reply::NotKept(why) => Err(EndpointError::NotKept(why)),
     }
 }
@@ -154,7 +155,11 @@ fn refused(error: EndpointError) -> Response {
     let status = error.http_status();
     let mut response = error_answer(status, &error);
     if status == 503 {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let seconds = match error {
+            EndpointError::Resting(millis) | EndpointError::Owing(millis) => millis.div_ceil(1_000),
+            _ => 1,
+        };
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

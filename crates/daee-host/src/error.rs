@@ -76,6 +76,11 @@ pub(crate) enum EndpointError {
     Busy,
     #[error("the agent rests for {0} ms after failing too often: its log says why")]
     Resting(u64),
+    #[error(
+        "the agent has used more than the CPU it asked for and has it again in {0} ms: a version with more in \
+         `resources.cpu` answers sooner"
+    )]
+    Owing(u64),
     #[error("the agent failed and the turn was undone: {0}")]
     Failed(String),
     #[error("the node's cell for the agent died and the turn was undone ({0}): try again")]
@@ -100,7 +105,11 @@ impl EndpointError {
             Self::Session(error) => error.http_status(),
             Self::Failed(_) => 500,
             Self::Killed(_) => 502,
-            Self::NotRunning(_) | Self::Busy | Self::Resting(_) | Self::NotKept(_) => 503,
+            Self::NotRunning(_)
+            | Self::Busy
+            | Self::Resting(_)
+            | Self::Owing(_)
+            | Self::NotKept(_) => 503,
         }
     }
 }
@@ -116,6 +125,7 @@ impl Coded for EndpointError {
             Self::Killed(_) => "DAEE-N015",
             Self::NotKept(_) => "DAEE-N016",
             Self::TooLarge => "DAEE-N017",
+            Self::Owing(_) => "DAEE-N018",
             Self::SignIn(error) => error.code(),
             Self::Session(error) => error.code(),
         }

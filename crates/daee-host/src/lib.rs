@@ -15,6 +15,7 @@ mod outside;
 mod peers;
 mod publish;
 mod settings;
+mod share;
 mod worker;
 
 pub use error::HostError;

@@ -106,6 +106,9 @@ pub struct Turned {
     pub fuel: u64,
     /// What it wants done outside; also in the state, until [`Agent::released`].
     pub effects: Vec<Effect>,
+    /// Time of a core that it cost: that of its cell, with the cell's start if it is new. Where a cell has
+    /// no process of its own or is gone, the time that the turn computed. Observed, not reproducible.
+    pub cpu: Duration,
 }
 
 /// Where an agent stands: what its next checkpoint says.
@@ -216,7 +219,8 @@ impl Agent {
             (_, Err(error)) => Run::killed(error.to_string()),
             (None, Ok(())) => Run::killed("there is no cell".into()),
         };
-        let Run { outcome, fuel, machine, cell_lives } = run;
+        let Run { outcome, fuel, machine, cell_lives, computed } = run;
+        let cpu = self.cell.as_mut().and_then(Cell::cpu_since).unwrap_or(computed);
         let fuel = fuel.min(self.limits.fuel_turn);
         if outcome.fault().is_some() {
             door.line(Level::Error, &format!("turn {turn} is not kept: {outcome}"));
@@ -240,7 +244,7 @@ impl Agent {
         let commit =
             Commit { delta: delta.encode(), transcript, logs, progress: self.progress.encode() };
         self.state.apply(delta);
-        Turned { outcome, answer: answer.filter(|_| kept), commit, fuel, effects }
+        Turned { outcome, answer: answer.filter(|_| kept), commit, fuel, effects, cpu }
     }
 
     /// Where it stands.
@@ -321,6 +325,8 @@ struct Cell {
     life: Life,
     /// A resident waits for its next event with this input.
     waits: Option<Vec<u8>>,
+    /// What it had used of a core at the end of its last turn.
+    cpu: Duration,
 }
 
 enum Life {
@@ -335,11 +341,19 @@ struct Run {
     fuel: u64,
     machine: Option<MachineDelta>,
     cell_lives: bool,
+    /// Wall time, without what was waited for outside.
+    computed: Duration,
 }
 
 impl Run {
     fn killed(why: String) -> Self {
-        Self { outcome: Outcome::Killed { why }, fuel: 0, machine: None, cell_lives: false }
+        Self {
+            outcome: Outcome::Killed { why },
+            fuel: 0,
+            machine: None,
+            cell_lives: false,
+            computed: Duration::ZERO,
+        }
     }
 }
 
@@ -355,7 +369,7 @@ impl Cell {
                 .name("daee-cell".into())
                 .spawn(move || cell::serve(link_in, &code, Walls::None))
                 .map_err(node)?;
-            return Ok(Self { link, life: Life::Thread(thread), waits: None });
+            return Ok(Self { link, life: Life::Thread(thread), waits: None, cpu: Duration::ZERO });
         };
         let mut child = spawn::start(Start {
             executable: cells.executable.try_clone().map_err(node)?,
@@ -367,7 +381,7 @@ impl Cell {
         .map_err(node)?;
         match link.hear_cell(&mut READY_WITHIN.clone()) {
             Ok(FromCell::Jailed(walls)) if cells.as_good(walls) => {
-                Ok(Self { link, life: Life::Process(child), waits: None })
+                Ok(Self { link, life: Life::Process(child), waits: None, cpu: Duration::ZERO })
             }
             Ok(FromCell::Jailed(_)) => {
                 Err(StartError::Cell("fewer walls stand than when the node started".into()))
@@ -381,6 +395,15 @@ impl Cell {
             Life::Process(child) => child.lives(),
             Life::Thread(thread) => !thread.is_finished(),
         }
+    }
+
+    /// What it used of a core since this was asked last; none without a process that lives.
+    fn cpu_since(&mut self) -> Option<Duration> {
+        let Life::Process(child) = &self.life else { return None };
+        let now = child.cpu()?;
+        let used = now.saturating_sub(self.cpu);
+        self.cpu = now;
+        Some(used)
     }
 
     fn load(&mut self, birth: Birth, pages: &[(u32, Page)]) -> Result<(), StartError> {
@@ -404,7 +427,19 @@ impl Cell {
     }
 
     fn turn(&mut self, style: RunStyle, limits: &Limits, door: &mut Door<'_>) -> Run {
-        let mut left = Duration::from_millis(limits.wall_turn_millis);
+        let wall = Duration::from_millis(limits.wall_turn_millis);
+        let mut left = wall;
+        let run = self.hear(style, limits, door, &mut left);
+        Run { computed: wall.saturating_sub(left), ..run }
+    }
+
+    fn hear(
+        &mut self,
+        style: RunStyle,
+        limits: &Limits,
+        door: &mut Door<'_>,
+        left: &mut Duration,
+    ) -> Run {
         let mut pages: Vec<(u32, Page)> = Vec::new();
         let pages_max = limits.memory_max.0 / PAGE_BYTES as u64;
         let begun = match self.waits.take() {
@@ -415,14 +450,20 @@ impl Cell {
             return self.lost(error);
         }
         loop {
-            match self.link.hear_cell(&mut left) {
+            match self.link.hear_cell(left) {
                 Ok(FromCell::Call { fuel, op, input }) => {
                     let next = style == RunStyle::Resident && op == "event.next";
                     if next && door.event.is_none() {
                         // Asking for the next event ends the turn; the call is answered when there is one.
                         self.waits = Some(input);
                         let outcome = Outcome::Done;
-                        return Run { outcome, fuel, machine: None, cell_lives: true };
+                        return Run {
+                            outcome,
+                            fuel,
+                            machine: None,
+                            cell_lives: true,
+                            computed: Duration::ZERO,
+                        };
                     }
                     if door.calls() > limits.door_calls_max {
                         return self.liar("it makes more calls than a cell lets a guest make");
@@ -489,7 +530,8 @@ impl Cell {
             Ended::Exited(code) if style == RunStyle::PerEvent => Outcome::RolledBack { code },
             Ended::Exited(code) => Outcome::Exited { code },
         };
-        Run { outcome, fuel, machine, cell_lives: style != RunStyle::Resident }
+        let cell_lives = style != RunStyle::Resident;
+        Run { outcome, fuel, machine, cell_lives, computed: Duration::ZERO }
     }
 
     fn liar(&mut self, why: &str) -> Run {

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 /// What a child is for. It is its name too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +182,22 @@ impl Child {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
+    }
+
+    /// What it used of a core in its life; none once it is gone.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        if self.status.is_some() {
+            return None;
+        }
+        let mut clock = 0;
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the child is not reaped yet, so the number is still its own; both places are ours.
+        let read = unsafe {
+            libc::clock_getcpuclockid(self.pid, &mut clock) == 0
+                && libc::clock_gettime(clock, &mut time) == 0
+        };
+        let seconds = u64::try_from(time.tv_sec).ok().filter(|_| read)?;
+        Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
     }
 
     /// Whether it still runs.

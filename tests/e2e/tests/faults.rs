@@ -364,6 +364,18 @@ async fn deploy(deployer: &Deployer, name: &str, bid_seconds: u32) -> (Deploymen
     (id, running(market, id).await)
 }
 
+/// The agent has used more than its share of the CPU.
+const OWING: &str = "DAEE-N018";
+
+/// Asks as soon as the agent has paid for what it computed before.
+async fn ask_in_credit(market: &Market, endpoint: &str, evil: Evil) -> (u16, Value) {
+    until("the agent is asked", SOON, async || {
+        let (status, said) = ask(market, endpoint, evil).await;
+        (status != 503 || said["code"] != OWING).then_some((status, said))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_on() {
     let network = Network::start(&[]).await;
@@ -394,7 +406,7 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
             (Evil::Recursion, "stack"),
             (Evil::MemoryBomb, "memory"),
         ] {
-            let (status, error) = ask(market, &endpoint, evil).await;
+            let (status, error) = ask_in_credit(market, &endpoint, evil).await;
             assert_eq!(status, 500, "{evil:?}: {error}");
             assert_eq!(
                 (&error["code"], &error["fault"]),
@@ -405,8 +417,8 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
             assert!(message.contains(named), "{evil:?}: {message}");
         }
         // A fifth failure in a row, and it rests: what it does costs its tenant, not the node.
-        ask(market, &endpoint, Evil::Trap).await;
-        let (status, error) = ask(market, &endpoint, Evil::None).await;
+        ask_in_credit(market, &endpoint, Evil::Trap).await;
+        let (status, error) = ask_in_credit(market, &endpoint, Evil::None).await;
         if status != 200 {
             assert_eq!((status, &error["code"]), (503, &json!("DAEE-N013")), "{error}");
             assert_eq!(error["fault"], "developer");
@@ -419,6 +431,21 @@ async fn hostile_agents_end_as_their_tenants_fault_and_their_neighbour_answers_o
         assert!(after.as_u64() > count.as_u64(), "good turns are all that is left of it");
         let status = market.node(&holder.api).status(id).await.expect("its node knows it");
         assert_eq!(status.phase, daee_lifecycle::Phase::Running);
+
+        // It asked for a tenth of a core, and gets no more however it goes about it.
+        let owing = until("its share of the CPU is used up", SOON, async || {
+            for evil in [Evil::Loop, Evil::None] {
+                let (status, error) = ask(market, &endpoint, evil).await;
+                if status == 503 && error["code"] == OWING {
+                    return Some(error);
+                }
+            }
+            None
+        })
+        .await;
+        assert_eq!(owing["fault"], "developer");
+        let (status, count) = ask_in_credit(market, &endpoint, Evil::None).await;
+        assert_eq!(status, 200, "{count}");
         stubborn_from_its_first_turn_to_its_last(&network, &deployer).await;
     };
     tokio::select! {
@@ -446,7 +473,7 @@ async fn stubborn_from_its_first_turn_to_its_last(network: &Network, deployer: &
     let offer = offer();
     let id = deployer.deploy(&package, &offer).await.expect("it is deployed").id;
     let endpoint = running(market, id).await;
-    let (status, error) = ask(market, &endpoint, Evil::None).await;
+    let (status, error) = ask_in_credit(market, &endpoint, Evil::None).await;
     let code = error["code"].as_str().unwrap_or_default();
     assert!(matches!((status, code), (500, "DAEE-N014") | (503, "DAEE-N013")), "{status} {error}");
     assert_eq!(error["fault"], "developer", "{error}");

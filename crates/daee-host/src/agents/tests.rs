@@ -13,6 +13,12 @@ const QUIET: &str = r#"(module (memory (export "memory") 1)
 /// Traps in every turn.
 const BROKEN: &str = r#"(module (memory (export "memory") 1)
     (func (export "daee_turn") (result i32) (unreachable)))"#;
+/// Computes for some tenths of a second in every turn.
+const BUSY: &str = r#"(module (memory (export "memory") 1)
+    (func (export "daee_turn") (result i32) (local $left i32)
+        (local.set $left (i32.const 200000000))
+        (loop $on (br_if $on (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (i32.const 0)))"#;
 const FIRST: &str = "talos.test.agent@v1.0.0";
 const SECOND: &str = "talos.test.agent@v2.0.0";
 
@@ -39,6 +45,24 @@ async fn an_agent_that_fails_too_often_rests_and_the_node_still_seals_it() {
     assert!((1..=REST_MILLIS).contains(&millis));
     let sealed = world.handle.seal([7; 32], false).await.unwrap();
     assert_eq!(sealed.marks.turn, u64::from(FAILURES_MAX) + 1, "the tick is a turn like any other");
+}
+
+#[tokio::test]
+async fn an_agent_that_has_used_its_share_of_the_cpu_is_not_asked_and_the_node_still_seals_it() {
+    let world = World::start(BUSY, &Beginning::GoOn).await;
+    let mut answered = 0;
+    let millis = loop {
+        match world.ask().await {
+            Ok(Reply::Answer(_)) => answered += 1,
+            Ok(Reply::Owing(millis)) => break millis,
+            _ => panic!("it neither answered nor had to wait"),
+        }
+        assert!(answered < 200, "a tenth of a core is never used up");
+    };
+    assert!(answered >= 1, "what was saved is there to be used");
+    assert!(millis > OWING_MILLIS);
+    let sealed = world.handle.seal([7; 32], false).await.unwrap();
+    assert_eq!(sealed.marks.turn, answered + 1);
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ fn write_tiny(folder: &Path, durability: &str) -> std::io::Result<()> {
     ];
     let manifest = format!(
         "agent_id: \"bench.tiny-{durability}@v1.0.0\"\n\
-         resources:\n  cpu: \"100m\"\n  memory: \"16MiB\"\n\
+         resources:\n  cpu: \"1\"\n  memory: \"16MiB\"\n\
          entry_point: \"tiny.wasm\"\n\
          artifact_hash: \"769c3217d371f86e26dbb06dbbefaaec400a13df92009c90e3f1ce5a54b1dabe\"\n\
          durability: {durability}\n"
@@ -150,12 +150,13 @@ fn write_tiny(folder: &Path, durability: &str) -> std::io::Result<()> {
     fs::write(folder.join("agent.yaml"), manifest)
 }
 
-/// The oracle as it is committed, but that it fetches once and waits for no disk.
+/// The oracle as it is committed, but that it fetches once, waits for no disk, and has a core for itself.
 fn write_oracle(from: &Path, folder: &Path) -> std::io::Result<()> {
     let manifest = fs::read_to_string(from.join("agent.yaml"))?;
-    let line = |line: &str| match line.starts_with("schedule:") {
-        true => "durability: checkpoint\n".to_owned(),
-        false => format!("{line}\n"),
+    let line = |line: &str| match line.trim_start() {
+        text if text.starts_with("schedule:") => "durability: checkpoint\n".to_owned(),
+        text if text.starts_with("cpu:") => "  cpu: \"1\"\n".to_owned(),
+        _ => format!("{line}\n"),
     };
     let manifest: String = manifest.lines().map(line).collect();
     fs::create_dir_all(folder)?;
