@@ -247,9 +247,11 @@ pub(crate) fn cut(text: &str) -> String {
 /// The question after the known text nearest to what was written, if it is near.
 pub(crate) fn did_you_mean(written: &str, known: impl Iterator<Item = &'static str>) -> String {
     let written = cut(written).to_lowercase();
+    let near = |known: &str| known.len().div_ceil(3);
     let nearest = known
-        .map(|known| (strsim::damerau_levenshtein(&written, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
+        .filter(|known| written.len().abs_diff(known.len()) <= near(known))
+        .map(|known| (strsim::osa_distance(&written, known), known))
+        .filter(|(distance, known)| *distance <= near(known))
         .min();
     nearest.map_or(String::new(), |(_, known)| format!(", did you mean {known}?"))
 }

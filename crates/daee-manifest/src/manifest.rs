@@ -395,13 +395,14 @@ impl Checks {
     fn texts(&mut self, field: &'static Field) -> Vec<Spot<String>> {
         let Field { name, rule, .. } = *field;
         let Some(node) = self.node(name) else { return Vec::new() };
-        let Node::List(all) = node.value else {
+        let Node::List(mut all) = node.value else {
             self.wrong(node.span, "DAEE-M007", &format!("{name} must be a list of texts"));
             return Vec::new();
         };
         if let Some(first_over) = all.get(LIST_MAX) {
             let message = format!("{name} has more than {LIST_MAX} entries");
             self.wrong(first_over.span, rule, &message);
+            all.truncate(LIST_MAX);
         }
         let mut seen = BTreeSet::new();
         let mut texts = Vec::new();

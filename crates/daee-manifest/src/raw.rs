@@ -32,10 +32,21 @@ const DEPTH_MAX: usize = 8;
 
 /// Reads YAML that has passed the scan. `None` where it ends in the middle; why is among the problems.
 pub(crate) fn read_yaml(text: &str, problems: &mut Vec<Problem>) -> Option<Pairs> {
+    match read_node(text, problems)? {
+        Spot { value: Node::Map(pairs), .. } => Some(pairs),
+        other => {
+            problems.push(no_map(other.span));
+            None
+        }
+    }
+}
+
+/// Reads any YAML that consists of texts, lists and maps.
+fn read_node(text: &str, problems: &mut Vec<Problem>) -> Option<Spot<Node>> {
     let events = Parser::new_from_str_with_options(text, options());
     let mut reader = Reader { events, text, nodes: 0, problems };
     match reader.document() {
-        Ok(pairs) => Some(pairs),
+        Ok(root) => Some(root),
         Err(stopped) => {
             problems.push(stopped);
             None
@@ -139,8 +150,9 @@ fn options() -> granit_parser::Options {
         emit_unresolved_aliases: true,
         emit_anchor_events: true,
         emit_comments: false,
-        flow_nesting_limit: DEPTH_MAX,
-        block_nesting_limit: DEPTH_MAX,
+        // Behind our own limit, which names the first node that is too deep.
+        flow_nesting_limit: 2 * DEPTH_MAX,
+        block_nesting_limit: 2 * DEPTH_MAX,
     }
 }
 
@@ -152,7 +164,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(&mut self) -> Result<Pairs, Problem> {
+    fn document(&mut self) -> Result<Spot<Node>, Problem> {
         let root = loop {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(..), _) => {}
@@ -163,16 +175,12 @@ impl<'a> Reader<'a> {
         loop {
             match self.next()? {
                 (Event::DocumentEnd, _) => {}
-                (Event::StreamEnd, _) => break,
+                (Event::StreamEnd, _) => return Ok(root),
                 (_, span) => {
                     let span = self.span(span);
                     return Err(Problem::at(span, "DAEE-M002", "a manifest is one document"));
                 }
             }
-        }
-        match root.value {
-            Node::Map(pairs) => Ok(pairs),
-            _ => Err(no_map(root.span)),
         }
     }
 
@@ -343,3 +351,6 @@ fn too_deep() -> String {
 fn place(marker: &Marker) -> Place {
     Place { line: marker.line() as u32, column: marker.col() as u32 + 1 }
 }
+
+#[cfg(test)]
+mod tests;

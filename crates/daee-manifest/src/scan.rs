@@ -43,8 +43,8 @@ pub(crate) fn scan(bytes: &[u8], limit: usize) -> Result<&str, Vec<Problem>> {
         if marker && (begun || content.trim_end() != "---") {
             whole("a manifest is one document");
         }
-        let content = content.trim_start();
-        begun |= !content.is_empty() && !content.starts_with('#');
+        let nothing = content.starts_with('%') || content.trim_start().starts_with('#');
+        begun |= !nothing && !content.trim_start().is_empty();
         if problems.len() >= PROBLEMS_MAX {
             break;
         }

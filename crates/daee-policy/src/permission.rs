@@ -276,6 +276,19 @@ impl fmt::Display for Permission {
 }
 
 fn outbound(value: &str) -> Result<Permission, PermissionError> {
+    let wrong = |why| PermissionError::Host { host: cut(value), why };
+    if value.contains("://") {
+        return Err(wrong("leave the scheme out, only https is spoken"));
+    }
+    if value.contains('/') {
+        return Err(wrong("leave the path out"));
+    }
+    if value.contains('@') {
+        return Err(wrong("leave the user out"));
+    }
+    if value.starts_with('[') {
+        return Err(wrong("addresses need network_outbound_ip"));
+    }
     let (host, port) = match value.rsplit_once(':') {
         Some((host, port)) => (host, port_of(port)?),
         None => (value, 443),
@@ -288,10 +301,10 @@ fn outbound_ip(value: &str) -> Result<Permission, PermissionError> {
     let (network, port) = value.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
     let (address, bits) =
         network.rsplit_once('/').ok_or_else(|| wrong("write one address as ADDRESS/32"))?;
-    let first: IpAddr = address.parse().map_err(|_| wrong("the address is none"))?;
+    let first: IpAddr = address.parse().map_err(|_| wrong("its address is not one"))?;
     let bits = canonical::<u8>(bits)
         .filter(|bits| *bits <= if first.is_ipv4() { 32 } else { 128 })
-        .ok_or_else(|| wrong("the number of bits is none"))?;
+        .ok_or_else(|| wrong("its bits are no number up to 32, or 128 for IPv6"))?;
     let cidr = Cidr { first, bits };
     if cidr.first_of(first) != first {
         return Err(wrong("the address is not the first of its network"));
@@ -319,6 +332,9 @@ fn pattern(text: &str) -> Result<HostPattern, PermissionError> {
         Some(name) => (true, name),
         None => (false, text),
     };
+    if name == "*" {
+        return Err(wrong("name each host: there is no permission for all"));
+    }
     if name.contains('*') {
         return Err(wrong("a star stands for whole labels, at the start"));
     }
@@ -344,9 +360,6 @@ fn pattern(text: &str) -> Result<HostPattern, PermissionError> {
             "labels are letters, digits and inner hyphens; write other scripts as xn--",
         ));
     }
-    if labels.len() < 2 {
-        return Err(wrong("a name has two or more labels"));
-    }
     // Names whose last label is a number are read as addresses by URL parsers: 127.1, 0x7f.1.
     if labels.last().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit())) {
         return Err(wrong("addresses need network_outbound_ip"));
@@ -356,6 +369,9 @@ fn pattern(text: &str) -> Result<HostPattern, PermissionError> {
             "a star is allowed only below a registrable domain, as in *.example.org",
         ));
     }
+    if labels.len() < 2 {
+        return Err(wrong("a name has two or more labels"));
+    }
     Ok(HostPattern { name: name.to_owned(), below })
 }
 
@@ -364,7 +380,8 @@ fn did_you_mean(near: &Option<&'static str>) -> String {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(&cut(name), known);
+    let written = cut(name).to_lowercase();
+    let distance = |known: &&str| strsim::osa_distance(&written, known);
     let best = FORMS.iter().map(|form| form.name).min_by_key(distance)?;
     (distance(&best) <= best.len() / 3).then_some(best)
 }
