@@ -35,7 +35,8 @@ fn what_once_broke_a_promise_no_longer_does() {
 fn each_target_has_a_program_of_its_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("libfuzzer");
     let programs = fs::read_dir(folder.join("targets")).unwrap();
-    let mut names: Vec<_> = programs.map(|program| program.unwrap().file_name()).collect();
+    let name = |program: std::io::Result<fs::DirEntry>| program.unwrap().file_name().into_string();
+    let mut names: Vec<_> = programs.map(|program| name(program).unwrap()).collect();
     names.sort();
     let targets: Vec<_> = TARGETS.iter().map(|target| format!("{}.rs", target.name)).collect();
     assert_eq!(names, targets);
