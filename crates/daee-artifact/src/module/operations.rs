@@ -38,13 +38,17 @@ pub(super) struct Named(u16);
 impl Named {
     /// Looks for names in one data segment.
     pub(super) fn see(&mut self, data: &[u8]) {
-        let dots = data.iter().enumerate().filter(|(_, byte)| **byte == b'.');
-        for (dot, _) in dots {
-            for (n, operation) in OPERATIONS.iter().enumerate() {
-                let front = operation.name.find('.').unwrap_or_default();
-                let from = dot.checked_sub(front);
-                let named =
-                    from.is_some_and(|from| data[from..].starts_with(operation.name.as_bytes()));
+        // Dots in words are rare, and every name has one.
+        for dot in data
+            .windows(3)
+            .enumerate()
+            .filter(|(_, at)| at[1] == b'.' && at[0] != b'.')
+            .map(|(n, _)| n + 1)
+        {
+            for (n, Operation { name, .. }) in OPERATIONS.iter().enumerate() {
+                let front = name.find('.').unwrap_or_default();
+                let from = dot.checked_sub(front).and_then(|from| data.get(from..));
+                let named = from.is_some_and(|from| from.starts_with(name.as_bytes()));
                 self.0 |= u16::from(named) << n;
             }
         }

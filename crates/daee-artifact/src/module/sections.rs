@@ -107,7 +107,7 @@ impl Sections {
             };
             self.came += taken as u64;
             piece = &piece[taken..];
-            if self.came - self.skipped > self.module_bytes_max {
+            if self.is_over() {
                 self.stop();
                 return Err(Stop::Over);
             }
@@ -126,9 +126,14 @@ impl Sections {
     pub(super) fn is_whole(&self) -> bool {
         match self.at {
             At::Section => self.buffer.is_empty(),
-            At::Stopped => self.end.is_none_or(|end| end <= self.came),
+            // A section that was promised to be too large may end before it is.
+            At::Stopped => self.end.is_none_or(|end| end <= self.came || self.is_over()),
             _ => false,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.came - self.skipped > self.module_bytes_max
     }
 
     /// Bytes of contents of custom sections up to here.

@@ -1,7 +1,8 @@
 use wasmparser::{
-    BinaryReader, BinaryReaderError, Chunk, ExternalKind, FuncToValidate, FuncValidatorAllocations,
-    FunctionBody, Import, Parser, Payload, TypeRef, TypeSectionReader, ValType, ValidPayload,
-    Validator, ValidatorResources, WasmFeatures,
+    BinaryReader, BinaryReaderError, Chunk, ConstExpr, DataKind, Element, ElementItems,
+    ElementKind, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody, Import,
+    Parser, Payload, TypeRef, TypeSectionReader, ValType, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 use super::{
@@ -28,6 +29,10 @@ const DATA_SEGMENTS_MAX: u64 = 100_000;
 const CUSTOM_SECTIONS_MAX: u64 = 4096;
 /// Of an import or an export.
 const NAME_BYTES_MAX: u64 = 1024;
+/// Without the extended ones, a constant is one instruction.
+const CONSTANT_BYTES_MAX: u64 = 64;
+/// Values on the operand stack of one function, and blocks in each other.
+const DEPTH_MAX: u64 = 50_000;
 
 /// What nodes run: the 2.0 core with tail calls left out, and nothing whose result may differ between
 /// machines.
@@ -273,7 +278,9 @@ impl Survey {
             }
             Payload::GlobalSection(globals) => {
                 for global in globals.clone() {
-                    let ty = global?.ty;
+                    let global = global?;
+                    self.constant(&global.init_expr);
+                    let ty = global.ty;
                     if ty.mutable && ty.content_type.is_reference_type() {
                         self.unkeepable("has a mutable global that holds a reference");
                     }
@@ -289,9 +296,18 @@ impl Survey {
                     }
                 }
             }
+            Payload::ElementSection(segments) => {
+                for segment in segments.clone() {
+                    self.elements(segment?)?;
+                }
+            }
             Payload::DataSection(segments) => {
                 for segment in segments.clone() {
-                    self.named.see(segment?.data);
+                    let segment = segment?;
+                    if let DataKind::Active { offset_expr, .. } = &segment.kind {
+                        self.constant(offset_expr);
+                    }
+                    self.named.see(segment.data);
                 }
             }
             Payload::StartSection { .. } => self.problems.push(ModuleProblem::Start),
@@ -356,6 +372,23 @@ impl Survey {
         }
     }
 
+    fn elements(&mut self, segment: Element<'_>) -> Result<(), BinaryReaderError> {
+        if let ElementKind::Active { offset_expr, .. } = &segment.kind {
+            self.constant(offset_expr);
+        }
+        if let ElementItems::Expressions(_, items) = segment.items {
+            for item in items {
+                self.constant(&item?);
+            }
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, expression: &ConstExpr<'_>) {
+        let bytes = expression.get_binary_reader().bytes_remaining() as u64;
+        self.within("bytes in one constant", bytes, CONSTANT_BYTES_MAX);
+    }
+
     fn function(
         &mut self,
         function: FuncToValidate<ValidatorResources>,
@@ -368,6 +401,13 @@ impl Survey {
         while !reader.eof() {
             self.operator(reader.clone())?;
             reader.visit_operator(&mut validator.visitor(reader.original_position()))??;
+            let values = validator.operand_stack_height().into();
+            let blocks = validator.control_stack_height().into();
+            if !self.within("values on the stack of one function", values, DEPTH_MAX)
+                || !self.within("blocks in each other", blocks, DEPTH_MAX)
+            {
+                return Ok(());
+            }
         }
         reader.finish_expression(&validator.visitor(reader.original_position()))?;
         self.allocations = validator.into_allocations();
