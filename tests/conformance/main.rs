@@ -10,26 +10,27 @@ const CONTRACTS: &str = "crates/daee-chain/contracts/src";
 
 /// Whose letter it is. Scripts match on codes, so a letter never moves. The catalogue of rules explains those of
 /// all.
-const LETTERS: &[(&str, char)] = &[
-    ("crates/daee-manifest", 'M'),
-    ("crates/daee-artifact", 'A'),
-    ("crates/daee-policy", 'P'),
-    ("crates/daee-market", 'K'),
-    ("crates/daee-lifecycle", 'L'),
-    ("crates/daee-state", 'T'),
-    ("crates/daee-transcript", 'X'),
-    ("crates/daee-runtime", 'R'),
-    ("crates/daee-signer", 'S'),
-    ("crates/daee-chain", 'C'),
-    ("crates/daee-ipfs", 'I'),
-    ("crates/daee-egress", 'E'),
-    ("crates/daee-http", 'H'),
-    ("crates/daee-store", 'D'),
-    ("crates/daee-host", 'N'),
-    ("crates/daee-client", 'U'),
-    ("crates/daee-devnet", 'B'),
-    ("crates/daee-verdict", 'V'),
-    ("bins/daee-deploy", 'Y'),
+const LETTERS: &[(&str, &str)] = &[
+    ("crates/daee-manifest", "M"),
+    ("crates/daee-artifact", "A"),
+    ("crates/daee-policy", "P"),
+    ("crates/daee-market", "K"),
+    ("crates/daee-lifecycle", "L"),
+    ("crates/daee-state", "T"),
+    ("crates/daee-transcript", "X"),
+    ("crates/daee-runtime", "R"),
+    ("crates/daee-signer", "S"),
+    ("crates/daee-chain", "C"),
+    ("crates/daee-ipfs", "I"),
+    ("crates/daee-egress", "E"),
+    ("crates/daee-http", "H"),
+    ("crates/daee-store", "D"),
+    ("crates/daee-host", "N"),
+    ("crates/daee-client", "U"),
+    ("crates/daee-devnet", "B"),
+    // What an upgrade widens has a letter of its own.
+    ("crates/daee-verdict", "VW"),
+    ("bins/daee-deploy", "Y"),
 ];
 
 #[test]
@@ -57,7 +58,7 @@ fn an_error_code_has_the_letter_of_its_crate() {
     let mut findings = Vec::new();
     for file in daee_tests::tracked_files() {
         let path = file.display().to_string();
-        let Some((_, letter)) =
+        let Some((_, letters)) =
             LETTERS.iter().find(|(folder, _)| path.starts_with(&format!("{folder}/src/")))
         else {
             continue;
@@ -69,8 +70,8 @@ fn an_error_code_has_the_letter_of_its_crate() {
         // Tests and documentation may name what a neighbour says.
         for code in codes(shipped(&read(&path))) {
             seen.insert(code.clone());
-            if code.chars().nth("DAEE-".len()) != Some(*letter) {
-                findings.push(format!("{path}: {code} is not of letter {letter}"));
+            if !letters.contains(&code["DAEE-".len()..][..1]) {
+                findings.push(format!("{path}: {code} is not of letter {letters}"));
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, fmt, fs::File, io, io::Read, path::PathBuf, str::FromStr};
+use std::{ffi::OsString, fs::File, io, io::Read, path::PathBuf};
 
 use daee_verdict::Name;
 
@@ -47,15 +47,8 @@ impl Input {
     }
 }
 
-impl FromStr for Input {
-    type Err = Infallible;
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "-" { Self::Stdin } else { Self::File(text.into()) })
-    }
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name().fmt(f)
+impl From<OsString> for Input {
+    fn from(path: OsString) -> Self {
+        if path == "-" { Self::Stdin } else { Self::File(path.into()) }
     }
 }

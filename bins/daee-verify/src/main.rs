@@ -1,62 +1,146 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments;
+mod explain;
 mod input;
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write},
     process::ExitCode,
 };
 
 use clap::Parser as _;
 use daee_manifest::MANIFEST_BYTES_MAX;
-use daee_verdict::{Expected, Report, formats};
+use daee_signer::publisher::{SIGNATURE_FILE_BYTES_MAX, signature_path};
+use daee_verdict::{Expected, Group, POLICY_BYTES_MAX, Policy, Report, formats};
 
 use crate::{
-    arguments::{Arguments, Format, Subject},
-    input::InputError,
+    arguments::{Arguments, Command, Format},
+    input::{Input, InputError},
 };
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse().checked();
-    let report = judged(&arguments.subject).unwrap_or_else(|InputError { input, error }| {
-        let mut report = Report::new(input.name());
-        report.fail(format_args!("{input} cannot be read: {error}"));
-        report
-    });
-    match show(&report, arguments.format) {
-        Ok(()) => ExitCode::from(report.verdict().exit_code()),
+    let Arguments { command, format, policy } = Arguments::parse().checked();
+    let stdout = io::stdout();
+    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let mut out = BufWriter::new(stdout.lock());
+    let written = match &command {
+        Command::Rules => explain::all(format, &mut out).map(|()| 0),
+        Command::Explain { rule } => explain::one(rule, format, &mut out).map(|()| 0),
+        Command::Schema => writeln!(out, "{:#}", daee_manifest::json_schema()).map(|()| 0),
+        _ => {
+            let report = judged(&command, policy.as_ref()).unwrap_or_else(unread);
+            show(&report, format, colour, &mut out).map(|()| report.verdict().exit_code())
+        }
+    };
+    match written.and_then(|code| out.flush().map(|()| code)) {
+        Ok(code) => ExitCode::from(code),
         // A verdict that nobody could read is none.
         Err(_) => ExitCode::from(2),
     }
 }
 
-fn judged(subject: &Subject) -> Result<Report, InputError> {
-    Ok(match subject {
-        Subject::Manifest { file } => daee_verdict::manifest(file.name(), file.open()?),
-        Subject::Package { file } => daee_verdict::package(file.name(), file.open()?),
-        Subject::Artifact { file, expected } => {
-            let expected = match (&expected.manifest, &expected.hash, &expected.cid) {
-                (Some(manifest), ..) => Expected::Manifest {
-                    name: manifest.name(),
-                    yaml: manifest.read(MANIFEST_BYTES_MAX)?,
-                },
-                (_, Some(hash), _) => Expected::Hash(*hash),
-                (.., Some(cid)) => Expected::Cid(*cid),
-                _ => Expected::Nothing,
+fn judged(command: &Command, policy: Option<&Input>) -> Result<Report, InputError> {
+    let policy = match policy {
+        None => Policy::default(),
+        Some(input) => match Policy::read(&input.read(POLICY_BYTES_MAX)?) {
+            Ok(policy) => policy,
+            Err(error) => {
+                let mut report = Report::new(Group::Program, input.name());
+                report.refuse_policy(&input.name(), &error);
+                return Ok(report);
+            }
+        },
+    };
+    let mut report = subject(command, &policy)?;
+    policy.apply(&mut report);
+    Ok(report)
+}
+
+fn subject(command: &Command, policy: &Policy) -> Result<Report, InputError> {
+    Ok(match command {
+        Command::Manifest { file } => daee_verdict::manifest(file.name(), file.open()?),
+        Command::Artifact { file, expected } => {
+            let manifest = expected.manifest.as_ref().map(|manifest| {
+                manifest.read(MANIFEST_BYTES_MAX).map(|yaml| (manifest.name(), yaml))
+            });
+            let expected = Expected {
+                hash: expected.hash,
+                cid: expected.cid,
+                manifest: manifest.transpose()?,
+                blake3: expected.blake3,
             };
             daee_verdict::artifact(file.name(), file.open()?, &expected)
         }
+        Command::Package { file, signatures } => {
+            let mut report = daee_verdict::package(file.name(), file.open()?);
+            let signatures = match (signatures, policy.signers()) {
+                (Some(signatures), _) => Some(signatures.read(SIGNATURE_FILE_BYTES_MAX)?),
+                (None, Some(_)) => beside(file)?,
+                (None, None) => None,
+            };
+            report.judge_signatures(signatures.as_deref(), policy.signers());
+            report
+        }
+        Command::Signature { file, signatures, cid } => {
+            let mut report = match cid {
+                Some(cid) => {
+                    let mut report = daee_verdict::manifest(file.name(), file.open()?);
+                    report.artifact = Some(*cid);
+                    report
+                }
+                None => daee_verdict::package(file.name(), file.open()?),
+            };
+            report.kind = Group::Signature;
+            let signatures = match signatures {
+                Some(signatures) => signatures.read(SIGNATURE_FILE_BYTES_MAX)?,
+                None => match sidecar(file) {
+                    Some(sidecar) => sidecar.read(SIGNATURE_FILE_BYTES_MAX)?,
+                    None => {
+                        report.fail("no signature file: name it behind the package");
+                        return Ok(report);
+                    }
+                },
+            };
+            report.judge_signatures(Some(&signatures), policy.signers());
+            report
+        }
+        Command::Diff { old, new } => {
+            let old = daee_verdict::manifest_or_package(old.name(), old.open()?);
+            let new = daee_verdict::manifest_or_package(new.name(), new.open()?);
+            daee_verdict::upgrade(&old, new)
+        }
+        Command::Rules | Command::Explain { .. } | Command::Schema => unreachable!("no verdict"),
     })
 }
 
-fn show(report: &Report, format: Format) -> io::Result<()> {
-    let stdout = io::stdout();
-    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let mut out = BufWriter::new(stdout.lock());
-    match format {
-        Format::Json => formats::json(report, &mut out)?,
-        Format::Text => formats::text(report, colour, &mut out)?,
+/// The signature file beside a package, if there is one.
+fn beside(package: &Input) -> Result<Option<Vec<u8>>, InputError> {
+    match sidecar(package).map(|sidecar| sidecar.read(SIGNATURE_FILE_BYTES_MAX)) {
+        Some(Err(InputError { error, .. })) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.transpose(),
     }
-    out.flush()
+}
+
+fn sidecar(package: &Input) -> Option<Input> {
+    match package {
+        Input::Stdin => None,
+        Input::File(path) => Some(Input::File(signature_path(path, false))),
+    }
+}
+
+fn unread(InputError { input, error }: InputError) -> Report {
+    let mut report = Report::new(Group::Program, input.name());
+    report.fail(format_args!("{} cannot be read: {error}", input.name()));
+    report
+}
+
+fn show(report: &Report, format: Format, colour: bool, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        Format::Text => formats::text(report, colour, out),
+        Format::Json => formats::json(report, out),
+        Format::Sarif => formats::sarif(report, out),
+        Format::Junit => formats::junit(report, out),
+        Format::Github => formats::github(report, out),
+    }
 }

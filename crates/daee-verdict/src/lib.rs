@@ -3,9 +3,20 @@
 pub mod formats;
 mod judge;
 mod name;
+mod permission;
+mod policy;
 mod report;
 mod rules;
+mod signatures;
+mod upgrade;
+mod whole;
 
-pub use judge::{Expected, artifact, manifest, package};
+pub use daee_manifest::Span;
+
+pub use judge::{Expected, artifact, manifest, manifest_or_package, package};
 pub use name::Name;
-pub use report::{Finding, Level, Report, Source, Span, Verdict};
+pub use policy::{POLICY_BYTES_MAX, Policy, PolicyError};
+pub use report::{Finding, Level, Report, Source, Verdict};
+pub use rules::{Example, Group, Rule, rule, rules};
+pub use signatures::Signers;
+pub use upgrade::upgrade;

@@ -1,13 +1,16 @@
-use daee_manifest::{Manifest, Place, Problem};
-use daee_types::Coded;
+use daee_artifact::ArtifactCid;
+use daee_manifest::{Manifest, Problem, Span};
+use daee_types::{Coded, PackageStatement};
 use serde::Serialize;
 
-use crate::Name;
+use crate::{Group, Name, rule};
 
 /// What came of judging one subject.
 #[derive(Debug)]
 pub struct Report {
-    /// What was judged.
+    /// What kind of subject it is.
+    pub kind: Group,
+    /// What it is called.
     pub subject: Name,
     /// Everything there is to say about it, in the order in which it was found.
     pub findings: Vec<Finding>,
@@ -17,9 +20,11 @@ pub struct Report {
     pub source: Option<Source>,
     /// The manifest itself, where it is one.
     pub manifest: Option<Manifest>,
+    /// What the artifact is found by, where all of it was read.
+    pub artifact: Option<ArtifactCid>,
     /// From which level on a finding fails the subject.
     pub fail_on: Level,
-    failed: bool,
+    pub(crate) failed: bool,
 }
 
 /// A manifest's text and the name to show for it.
@@ -44,19 +49,6 @@ pub struct Finding {
     pub place: Option<Span>,
     /// What is wrong and what to do.
     pub message: String,
-}
-
-/// A stretch of the manifest. Lines and columns count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Span {
-    /// Line of the first character.
-    pub line: u32,
-    /// Column of the first character.
-    pub column: u32,
-    /// Line of the last character.
-    pub end_line: u32,
-    /// Column behind the last character.
-    pub end_column: u32,
 }
 
 /// How much a finding matters.
@@ -85,13 +77,15 @@ pub enum Verdict {
 
 impl Report {
     /// Nothing said yet.
-    pub fn new(subject: Name) -> Self {
+    pub fn new(kind: Group, subject: Name) -> Self {
         Self {
+            kind,
             subject,
             findings: Vec::new(),
             facts: Vec::new(),
             source: None,
             manifest: None,
+            artifact: None,
             fail_on: Level::Error,
             failed: false,
         }
@@ -100,8 +94,33 @@ impl Report {
     /// Says that the subject could not be read to its end. Whatever else was found, there is no
     /// verdict then.
     pub fn fail(&mut self, why: impl std::fmt::Display) {
-        self.findings.push(Finding::error("DAEE-V001", why.to_string()));
+        self.fail_by("DAEE-V001", why.to_string());
+    }
+
+    pub(crate) fn fail_by(&mut self, rule: &'static str, why: String) {
+        self.say(rule, None, why);
         self.failed = true;
+    }
+
+    /// Says something of the level that its rule has.
+    pub(crate) fn say(
+        &mut self,
+        id: &'static str,
+        place: Option<Span>,
+        message: impl Into<String>,
+    ) {
+        let level = rule(id).map_or(Level::Error, |rule| rule.level);
+        self.findings.push(Finding { rule: id, level, place, message: message.into() });
+    }
+
+    /// What a publisher signs for this subject; nothing unless manifest and artifact are both known.
+    pub fn statement(&self) -> Option<PackageStatement> {
+        let manifest = self.manifest.as_ref()?;
+        Some(PackageStatement {
+            agent_id: manifest.agent_id().to_string(),
+            manifest_hash: manifest.manifest_hash(),
+            cid: self.artifact.as_ref()?.to_bytes(),
+        })
     }
 
     /// What it comes to.
@@ -128,14 +147,9 @@ impl Verdict {
 }
 
 impl Finding {
-    /// One of level error.
+    /// One of level error, about no place in the manifest.
     pub fn error(rule: &'static str, message: impl Into<String>) -> Self {
         Self { rule, level: Level::Error, place: None, message: message.into() }
-    }
-
-    /// One of level note.
-    pub fn note(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { level: Level::Note, ..Self::error(rule, message) }
     }
 
     /// What an error of another crate says.
@@ -143,29 +157,23 @@ impl Finding {
         Self::error(error.code(), error.to_string())
     }
 
-    /// The same, about the text that starts at a place in the manifest.
-    pub fn at(self, place: Place, source: &Source) -> Self {
-        Self { place: Some(source.token(place)), ..self }
+    /// The same, about a place in the manifest.
+    pub fn at(self, place: Option<Span>) -> Self {
+        Self { place, ..self }
+    }
+}
+
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Self {
+        let place = Some(problem.span());
+        Self::error(problem.rule, problem.message).at(place)
     }
 }
 
 impl Source {
-    /// The text that starts at a place: a quoted one, or a plain one up to where YAML ends it.
-    pub fn token(&self, Place { line, column }: Place) -> Span {
-        let written = self.line(line);
-        let rest = written.chars().skip(column as usize - 1).collect::<Vec<_>>();
-        let end_column = column + token_chars(&rest) as u32;
-        Span { line, column, end_line: line, end_column }
-    }
-
     /// A line, from 1, without its end; empty behind the last.
     pub(crate) fn line(&self, line: u32) -> &str {
         self.text.split('\n').nth(line as usize - 1).unwrap_or_default().trim_end()
-    }
-
-    pub(crate) fn finding(&self, problem: Problem) -> Finding {
-        let place = Place { line: problem.line, column: problem.column };
-        Finding::error(problem.rule, problem.message).at(place, self)
     }
 }
 
@@ -178,67 +186,15 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// How many characters belong to what stands first; one at least.
-fn token_chars(rest: &[char]) -> usize {
-    let len = match rest.first() {
-        Some(quote @ ('"' | '\'')) => {
-            let mut escaped = false;
-            let end = rest[1..].iter().position(|c| {
-                let closes = c == quote && !escaped;
-                escaped = *c == '\\' && *quote == '"' && !escaped;
-                closes
-            });
-            end.map_or(rest.len(), |end| end + 2)
-        }
-        _ => {
-            let ends = |at: &usize| {
-                let spaced = rest.get(at + 1).is_none_or(|next| next.is_whitespace());
-                match rest[*at] {
-                    ':' => spaced,
-                    '#' => *at > 0 && rest[at - 1].is_whitespace(),
-                    ',' | ']' | '}' => true,
-                    _ => false,
-                }
-            };
-            let end = (0..rest.len()).find(ends).unwrap_or(rest.len());
-            let token: String = rest[..end].iter().collect();
-            token.trim_end().chars().count()
-        }
-    };
-    len.max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, column: u32, marked: &str) {
-        let source = Source { file: Name::stdin(), entry: None, text: text.to_owned() };
-        let Span { end_column, .. } = source.token(Place { line: 1, column });
-        let found: String =
-            text.chars().skip(column as usize - 1).take((end_column - column) as usize).collect();
-        assert_eq!(found, marked, "{text}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_marked_and_no_more() {
-        check("cpu: \"0.25\"      # a quarter", 6, "\"0.25\"");
-        check("a: \"say \\\"no\\\"\" # x", 4, "\"say \\\"no\\\"\"");
-        check("name: 'x'", 7, "'x'");
-        check("permisions:", 1, "permisions");
-        check("run: for ever # x", 6, "for ever");
-        check("args: [a, b]", 8, "a");
-        check("url: https://x.org", 6, "https://x.org");
-        check("a: \"never closed", 4, "\"never closed");
-        check("", 1, "");
-        check("short", 90, "");
-    }
-
     #[test]
     fn nothing_unread_is_verified_whatever_else_is_said() {
-        let mut report = Report::new(Name::stdin());
+        let mut report = Report::new(Group::Manifest, Name::stdin());
         assert_eq!(report.verdict(), Verdict::Verified);
-        report.findings.push(Finding::note("DAEE-V010", "x"));
+        report.findings.push(Finding { level: Level::Note, ..Finding::error("DAEE-V010", "x") });
         assert_eq!(report.verdict(), Verdict::Verified);
         report.fail_on = Level::Note;
         assert_eq!(report.verdict(), Verdict::Findings);

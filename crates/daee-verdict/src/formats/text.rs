@@ -1,6 +1,9 @@
 use std::io::{self, Write};
 
-use crate::{Finding, Level, Report, Source, Span, Verdict};
+use daee_manifest::Span;
+
+use super::{plain, verdict_line};
+use crate::{Finding, Level, Report, Source, Verdict};
 
 /// More findings than anyone reads at once; the rest is counted.
 const SHOWN_MAX: usize = 100;
@@ -32,16 +35,8 @@ impl<W: Write> Text<W> {
         for (name, value) in &report.facts {
             writeln!(self.out, "{name:<14} {}", plain(value))?;
         }
-        match report.verdict() {
-            Verdict::Verified => self.coloured(GREEN, "verified")?,
-            Verdict::Findings => {
-                let counted = |finding: &&Finding| finding.level >= report.fail_on;
-                let count = report.findings.iter().filter(counted).count();
-                let noun = if count == 1 { "finding" } else { "findings" };
-                self.coloured(RED, &format!("{count} {noun}"))?;
-            }
-            Verdict::Error => self.coloured(RED, "could not run")?,
-        }
+        let paint = if report.verdict() == Verdict::Verified { GREEN } else { RED };
+        self.coloured(paint, &verdict_line(report))?;
         writeln!(self.out)
     }
 
@@ -135,23 +130,10 @@ fn wrapped(text: &str, at: usize, width: usize) -> Vec<String> {
     lines
 }
 
-/// Text that does nothing to a terminal: a stranger's manifest must not move the cursor, colour the
-/// verdict or turn the reading direction. One character stays one, so that columns hold.
-pub fn plain(text: &str) -> String {
-    let inert = |c: char| match c {
-        '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
-        '\u{feff}' | '\u{61c}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(inert).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Name;
+    use crate::{Group, Name};
 
     #[test]
     fn long_lines_are_cut_around_the_place() {
@@ -186,14 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shown_reaches_the_terminal_as_a_command() {
-        let shown = plain("a\x1b[31mb\u{202e}c\u{9b}d\re\u{200b}");
-        assert_eq!(shown, "a\u{fffd}[31mb\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}");
-    }
-
-    #[test]
     fn more_findings_than_anyone_reads_are_counted() {
-        let mut report = Report::new(Name::stdin());
+        let mut report = Report::new(Group::Manifest, Name::stdin());
         report.findings = vec![Finding::error("DAEE-M001", "x"); SHOWN_MAX + 7];
         let mut out = Vec::new();
         write(&report, false, &mut out).unwrap();
