@@ -62,9 +62,12 @@ pub struct Run {
     /// The node's settings, a JSON file: see the README
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The operator's key file
+    /// The operator's key file: a keystore, or 64 hex digits that only their owner can read
     #[arg(long, value_name = "FILE", env = "DAEE_OPERATOR_KEY")]
     pub key: PathBuf,
+    /// The keystore's password; asked for at the terminal if left out
+    #[arg(long, value_name = "FILE", env = "DAEE_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
     /// Print one line of JSON when the node is up
     #[arg(long)]
     pub json: bool,
@@ -81,9 +84,15 @@ pub struct Stake {
     /// Key file of the account whose the stake is (the cold key)
     #[arg(long, value_name = "FILE")]
     pub owner_key: PathBuf,
+    /// The password, where that is a keystore; asked for at the terminal if left out
+    #[arg(long, value_name = "FILE")]
+    pub owner_password_file: Option<PathBuf>,
     /// The operator's key file (the hot key); its consent is part of a registration
     #[arg(long, value_name = "FILE")]
     pub operator_key: PathBuf,
+    /// The password, where that is a keystore; asked for at the terminal if left out
+    #[arg(long, value_name = "FILE")]
+    pub operator_password_file: Option<PathBuf>,
     /// How much to stake, in TALOS
     #[arg(long, value_name = "TALOS")]
     pub amount: TokenAmount,
@@ -112,6 +121,9 @@ pub struct Unstake {
     /// Key file of the account whose the stake is
     #[arg(long, value_name = "FILE")]
     pub owner_key: PathBuf,
+    /// The password, where that is a keystore; asked for at the terminal if left out
+    #[arg(long, value_name = "FILE")]
+    pub owner_password_file: Option<PathBuf>,
     /// The node's operator account
     #[arg(long, value_name = "ADDRESS")]
     pub operator: Address,

@@ -13,7 +13,7 @@ use crate::{arguments::Run, failure::Failure};
 
 pub async fn run(arguments: Run) -> Result<ExitCode, Failure> {
     let settings = settings(&arguments.config)?;
-    let key = Key::load(&arguments.key)?;
+    let key = Key::unlock(&arguments.key, arguments.password_file.as_deref())?;
     let host = Host::start(settings, Arc::new(key)).await?;
     if arguments.json {
         let ready = serde_json::json!({

@@ -14,8 +14,10 @@ use crate::{
 };
 
 pub async fn stake(arguments: Stake) -> Result<ExitCode, Failure> {
-    let (chain, owner) = connect(&arguments.network, &arguments.owner_key).await?;
-    let operator = Key::load(&arguments.operator_key)?;
+    let password_file = arguments.operator_password_file.as_deref();
+    let operator = Key::unlock(&arguments.operator_key, password_file)?;
+    let owner = Key::unlock(&arguments.owner_key, arguments.owner_password_file.as_deref())?;
+    let (chain, owner) = connect(&arguments.network, owner).await?;
     let known = chain.node(operator.address()).await?;
     let mined = if known.is_some() {
         owner.stake(operator.address(), arguments.amount).await?
@@ -58,7 +60,8 @@ async fn register(
 }
 
 pub async fn unstake(arguments: Unstake) -> Result<ExitCode, Failure> {
-    let (chain, owner) = connect(&arguments.network, &arguments.owner_key).await?;
+    let owner = Key::unlock(&arguments.owner_key, arguments.owner_password_file.as_deref())?;
+    let (chain, owner) = connect(&arguments.network, owner).await?;
     let operator = arguments.operator;
     let (text, mined) = match arguments.amount {
         Some(amount) => {
@@ -76,10 +79,10 @@ pub async fn unstake(arguments: Unstake) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn connect(network: &Path, key: &Path) -> Result<(Chain, Account), Failure> {
+async fn connect(network: &Path, owner: Key) -> Result<(Chain, Account), Failure> {
     let network = NetworkFile::load(network)?;
     let chain = Chain::connect(&network.rpc, network.contracts).await?;
-    let owner = chain.account(Arc::new(Key::load(key)?));
+    let owner = chain.account(Arc::new(owner));
     Ok((chain, owner))
 }
 
