@@ -354,6 +354,9 @@ fn a_rotation_takes_the_old_signature_out_and_no_key_comes_back() {
     file.sign(&key(1)).unwrap();
     file.rotate(&key(1), &key(2)).unwrap();
     assert_eq!(file.signers(), []);
+    let error = file.sign(&key(1)).unwrap_err();
+    assert_eq!(error.code(), "DAEE-S029");
+    assert!(error.to_string().contains(&key(2).address().to_string()), "{error}");
     for (from, to) in [(1, 3), (2, 1), (2, 2), (3, 2), (3, 1)] {
         let error = file.rotate(&key(from), &key(to)).unwrap_err();
         assert!(matches!(error, SignFileError::Rotated { .. }), "{from} to {to}: {error}");

@@ -125,6 +125,13 @@ impl SignatureFile {
     /// name gives way.
     pub fn sign(&mut self, key: &dyn Sign) -> Result<bool, SignFileError> {
         let signer = key.address();
+        if let Some(gone) = self.rotations.iter().find(|rotation| rotation.from == signer) {
+            return Err(SignFileError::Retired {
+                key: signer,
+                to: gone.to,
+                sequence: gone.sequence,
+            });
+        }
         if self.signers().contains(&signer) {
             return Ok(false);
         }
@@ -242,6 +249,16 @@ pub enum SignFileError {
         /// How many there may be.
         max: usize,
     },
+    /// A signature by this key would have the whole file refused.
+    #[error("{key} was given up by rotation {sequence} of this file: sign with the key of {to}")]
+    Retired {
+        /// The key.
+        key: Address,
+        /// Who has its place.
+        to: Address,
+        /// By which rotation.
+        sequence: u64,
+    },
     /// One of the keys was rotated before, or both are one.
     #[error(
         "{to} cannot take the place of {from}: a key is given up once and comes in once; make a new one \
@@ -261,6 +278,7 @@ impl Coded for SignFileError {
             SignFileError::Sign(error) => error.code(),
             SignFileError::Full { .. } => "DAEE-S027",
             SignFileError::Rotated { .. } => "DAEE-S028",
+            SignFileError::Retired { .. } => "DAEE-S029",
         }
     }
     fn fault(&self) -> Fault {
