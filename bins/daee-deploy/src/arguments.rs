@@ -1,15 +1,16 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use daee_client::{Offer, Windows};
+use daee_client::{Authorization, Offer, Patience, Place, Windows};
 use daee_types::{Address, AmountError, DeploymentId, Rate, TokenAmount};
 
 use crate::{
-    access::Access,
+    access::{Access, secret},
     commands::new::{TEMPLATES, Template},
+    failure::Failure,
 };
 
 /// Deploy and manage agents.
@@ -46,7 +47,7 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
-    /// Write the module's hash into agent.yaml and both into one .car file
+    /// Write the artifact's hash and CID into agent.yaml, and both into one .car file
     Pack {
         #[command(flatten)]
         package: PackagePath,
@@ -59,12 +60,12 @@ pub enum Command {
         #[command(flatten)]
         package: PackagePath,
     },
-    /// Hand a package to nodes, which serve it by its CIDs
+    /// Hand a package to nodes, Kubo and pinning services, and compare the CIDs that come back
     Publish {
         #[command(flatten)]
         package: PackagePath,
         #[command(flatten)]
-        nodes: Nodes,
+        places: Places,
     },
     /// Publish, pay, wait for a node to run it, and print its endpoint
     Up {
@@ -76,6 +77,13 @@ pub enum Command {
         nodes: Nodes,
         #[command(flatten)]
         wait: Wait,
+    },
+    /// Sign a package for whoever wants to know who published it
+    Sign(Signing),
+    /// Make keys, and see whose they are
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
     },
     /// Where an agent is in its life, what it costs, and where it answers
     Status {
@@ -151,10 +159,121 @@ pub struct PackagePath {
 }
 
 #[derive(Args, Debug)]
+pub struct Signing {
+    #[command(flatten)]
+    pub package: PackagePath,
+    /// Where the signatures go; agent.sig.json in the folder, or beside the package, if left out
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The chain that it is signed for, with --contract; else that of the file, else the network's
+    #[arg(long, value_name = "N", requires = "contract")]
+    pub chain_id: Option<u64>,
+    /// The manager contract that it is signed for
+    #[arg(long, value_name = "ADDRESS", requires = "chain_id")]
+    pub contract: Option<Address>,
+    /// Give the wallet's key up for the one in this file, and sign with that
+    #[arg(long, value_name = "FILE")]
+    pub rotate_to: Option<PathBuf>,
+    /// The password of that one; asked for at the terminal if left out
+    #[arg(long, value_name = "FILE", requires = "rotate_to")]
+    pub new_password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Write a new key to a keystore under a password, and print its address
+    New {
+        /// The new file
+        #[arg(value_name = "KEYSTORE")]
+        file: PathBuf,
+        /// Take the key in this file instead of a new one; a keystore's password is asked for
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Print the address of the wallet's key
+    Address,
+}
+
+#[derive(Args, Debug)]
 pub struct Nodes {
     /// Base URL of a node to publish to; several times for several, instead of the network file's
     #[arg(long = "node", value_name = "URL")]
     pub nodes: Vec<String>,
+}
+
+/// What DAEE_PIN_TOKEN and DAEE_KUBO_AUTH hold is never an argument, which other users of a machine see.
+#[derive(Args, Debug)]
+pub struct Places {
+    /// Base URL of a node; several times for several. Without any place: the network's nodes
+    #[arg(long = "node", value_name = "URL")]
+    nodes: Vec<String>,
+    /// Base URL of a Kubo-style RPC, as in http://127.0.0.1:5001; several times for several
+    #[arg(long = "kubo", value_name = "URL")]
+    kubos: Vec<String>,
+    /// A file with `bearer:TOKEN` or `basic:USER:PASSWORD` for the RPC [env: DAEE_KUBO_AUTH has the text]
+    #[arg(long, value_name = "FILE", requires = "kubos")]
+    kubo_auth_file: Option<PathBuf>,
+    /// URL of a service with the pinning service API; several times for several
+    #[arg(long = "pin", value_name = "URL")]
+    services: Vec<String>,
+    /// A file with the service's token [env: DAEE_PIN_TOKEN has the token]
+    #[arg(long, value_name = "FILE", requires = "services")]
+    pin_token_file: Option<PathBuf>,
+    /// Multiaddr of a peer from which a service can fetch it, besides each `--kubo`; several times for several
+    #[arg(long = "origin", value_name = "ADDRESS")]
+    pub origins: Vec<String>,
+    /// How often a place is tried while the network is in the way
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
+    /// Seconds that a service has to fetch it
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pin_wait: u64,
+}
+
+impl Places {
+    /// Those that are named, with what opens them.
+    pub fn named(&self) -> Result<Vec<Place>, Failure> {
+        // A secret is of one place: a second one would learn it.
+        let one_each = |urls: &[String], option: &str| match urls.len() {
+            0 | 1 => Ok(()),
+            _ => Err(Failure::usage(&format!(
+                "one secret opens one place: name one `{option}` at a time, and run it once for each"
+            ))),
+        };
+        let mut places: Vec<Place> = self.nodes.iter().cloned().map(Place::Node).collect();
+        if !self.kubos.is_empty() {
+            let secret = secret(self.kubo_auth_file.as_deref(), "DAEE_KUBO_AUTH")?;
+            if secret.is_some() {
+                one_each(&self.kubos, "--kubo")?;
+            }
+            let read = secret.map(|text| Authorization::read(&text)).transpose();
+            let authorization = read.map_err(Failure::could_not)?;
+            let kubo = |url: &String| Place::Kubo {
+                url: url.clone(),
+                authorization: authorization.clone(),
+            };
+            places.extend(self.kubos.iter().map(kubo));
+        }
+        if !self.services.is_empty() {
+            one_each(&self.services, "--pin")?;
+            let token = secret(self.pin_token_file.as_deref(), "DAEE_PIN_TOKEN")?;
+            let token = token.ok_or_else(|| {
+                Failure::usage(
+                    "which token? set DAEE_PIN_TOKEN, or name a file that has it with \
+                     `--pin-token-file FILE`",
+                )
+            })?;
+            let token = Authorization::bearer(&token).map_err(Failure::could_not)?;
+            let service = |url: &String| Place::Pinning { url: url.clone(), token: token.clone() };
+            places.extend(self.services.iter().map(service));
+        }
+        Ok(places)
+    }
+
+    pub fn patience(&self) -> Patience {
+        let pin_time = Duration::from_secs(self.pin_wait);
+        Patience { attempts_max: self.attempts, pin_time, ..Patience::default() }
+    }
 }
 
 #[derive(Args, Debug)]

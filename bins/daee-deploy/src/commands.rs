@@ -1,6 +1,9 @@
 pub mod call;
 pub mod end;
+pub mod key;
 pub mod look;
 pub mod new;
 pub mod package;
+pub mod publish;
+pub mod sign;
 pub mod up;

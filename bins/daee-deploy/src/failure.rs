@@ -1,6 +1,7 @@
 use daee_chain::ChainError;
-use daee_client::{ClientError, Finding, NodeError, PackageError, WaitError};
+use daee_client::{ClientError, NodeError, PackageError, WaitError};
 use daee_types::{Coded, DeploymentId, Fault};
+use daee_verdict::Report;
 use serde::Serialize;
 
 /// Why a command did not do what was asked.
@@ -12,7 +13,7 @@ pub struct Failure {
     /// What is paid for all the same.
     pub deployment: Option<DeploymentId>,
     /// What is wrong with the package, one by one.
-    pub findings: Vec<Finding>,
+    pub report: Option<Box<Report>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ impl Failure {
     pub fn usage(message: &str) -> Self {
         let message = message.to_owned();
         let error = ErrorShown { code: "DAEE-Y001", message, fault: Fault::Developer };
-        Self { exit: 2, error, deployment: None, findings: Vec::new() }
+        Self { exit: 2, error, deployment: None, report: None }
     }
 
     /// The same, with the deployment that is there all the same.
@@ -48,17 +49,19 @@ impl Failure {
     fn of(exit: u8, error: &impl Coded) -> Self {
         let error =
             ErrorShown { code: error.code(), message: error.to_string(), fault: error.fault() };
-        Self { exit, error, deployment: None, findings: Vec::new() }
+        Self { exit, error, deployment: None, report: None }
     }
 }
 
 impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
+        let shown = Self::of(1, &error);
         match error {
-            PackageError::Wrong { ref findings, .. } => {
-                Self { findings: findings.clone(), ..Self::no(error) }
+            PackageError::Wrong(report) => {
+                let exit = report.verdict().exit_code();
+                Self { exit, report: Some(report), ..shown }
             }
-            PackageError::NoPlace(_) => Self::no(error),
+            PackageError::NoPlace(_) | PackageError::TooLarge(_) => Self::no(error),
             PackageError::Unreadable { .. } | PackageError::Unwritable { .. } => {
                 Self::could_not(error)
             }

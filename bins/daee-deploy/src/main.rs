@@ -4,6 +4,7 @@ mod access;
 mod arguments;
 mod commands;
 mod failure;
+mod meter;
 mod show;
 
 use std::process::ExitCode;
@@ -39,12 +40,14 @@ fn main() -> ExitCode {
                 commands::package::pack(&out, &package.path, file.as_deref())
             }
             Command::Check { package } => commands::package::check(&out, &package.path),
-            Command::Publish { package, nodes } => {
-                commands::package::publish(&out, &access, &package.path, &nodes.nodes).await
+            Command::Publish { package, places } => {
+                commands::publish::publish(&out, &access, &package.path, places).await
             }
             Command::Up { package, price, nodes, wait } => {
                 commands::up::up(&out, &access, &package.path, price, &nodes.nodes, wait.wait).await
             }
+            Command::Sign(signing) => commands::sign::sign(&out, &access, signing).await,
+            Command::Key { command } => commands::key::key(&out, &access, command),
             Command::Status { id } => commands::look::status(&out, &access, *id).await,
             Command::Logs { id, after, limit, follow: false } => {
                 commands::look::logs(&out, &access, *id, *after, *limit).await

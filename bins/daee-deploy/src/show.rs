@@ -5,12 +5,14 @@ use std::{
 
 use chrono::DateTime;
 use daee_chain::Phase;
-use daee_client::{Finding, Stage, Standing, talos_per_hour};
+use daee_client::{Stage, Standing, talos_per_hour};
 use daee_lifecycle::{Level, LogLine};
 use daee_types::{Rate, Timestamp, TokenAmount};
+use daee_verdict::{Report, formats};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, meter::Meter};
 
 const RED: &str = "\x1b[1;31m";
 const GREEN: &str = "\x1b[1;32m";
@@ -79,6 +81,21 @@ impl Out {
         written.and_then(|()| stdout.flush()).map_err(closed)
     }
 
+    /// A verdict, as daee-verify writes it.
+    pub fn verdict(&self, report: &Report) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        let written = match self.json {
+            true => formats::json(report, &mut stdout),
+            false => formats::text(report, self.colour, &mut stdout),
+        };
+        written.and_then(|()| stdout.flush()).map_err(closed)
+    }
+
+    /// Tells how far each of these places is.
+    pub fn meter(&self, urls: Vec<String>) -> Meter {
+        Meter::new(self.quiet, io::stderr().is_terminal(), urls)
+    }
+
     /// Bytes as they are.
     pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
@@ -96,11 +113,12 @@ impl Out {
             error: &'a crate::failure::ErrorShown,
             #[serde(skip_serializing_if = "Option::is_none")]
             deployment: Option<daee_types::DeploymentId>,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            findings: &'a [Finding],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            findings: Option<Value>,
         }
-        let Failure { error, deployment, findings, .. } = failure;
+        let Failure { error, deployment, report, .. } = failure;
         if self.json {
+            let findings = report.as_deref().map(findings);
             let shown = Shown { error, deployment: *deployment, findings };
             let line = serde_json::to_string(&shown).expect("plain values have a JSON form");
             let _ = writeln!(io::stdout(), "{line}");
@@ -109,8 +127,12 @@ impl Out {
         if error.message.is_empty() {
             return;
         }
-        let code = painted(self.colour_progress, RED, &format!("error[{}]", error.code));
         let mut stderr = io::stderr().lock();
+        if let Some(report) = report {
+            let _ = formats::text(report, self.colour_progress, &mut stderr);
+            return;
+        }
+        let code = painted(self.colour_progress, RED, &format!("error[{}]", error.code));
         for line in error.message.lines() {
             let _ = writeln!(stderr, "{code}: {}", plain(line));
         }
@@ -141,7 +163,7 @@ impl Text<'_> {
         writeln!(self.out, "{}", plain(line))
     }
 
-    /// What a verdict comes to.
+    /// What it comes to.
     pub fn good(&mut self, word: &str) -> io::Result<()> {
         writeln!(self.out, "{}", painted(self.colour, GREEN, word))
     }
@@ -246,9 +268,17 @@ fn painted(colour: bool, paint: &str, text: &str) -> String {
     if colour { format!("{paint}{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// The findings of a report in the JSON that it has.
+fn findings(report: &Report) -> Value {
+    let mut json = Vec::new();
+    let written = formats::json(report, &mut json).ok();
+    let read = written.and_then(|()| serde_json::from_slice::<Value>(&json).ok());
+    read.map(|mut report| report["findings"].take()).unwrap_or_default()
+}
+
 /// Text that does nothing to a terminal: a stranger's log must not move the cursor, colour what is
 /// shown or turn the reading direction.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let inert = |c: char| match c {
         '\t' => ' ',
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',

@@ -6,8 +6,12 @@ use daee_artifact::{Cid, package};
 use daee_client::{NetworkFile, Windows};
 use daee_http::{
     Bytes, Server, ServerLimits,
-    axum::{Router, routing::post},
-    bind, json_answer,
+    axum::{
+        Router,
+        http::{HeaderMap, Method, Uri},
+        routing::post,
+    },
+    bind, json_answer, ndjson_answer,
 };
 use daee_lifecycle::ContentAnswer;
 use daee_signer::Key;
@@ -101,6 +105,36 @@ async fn content_node() -> Server {
     Server::start(listener, routes, ServerLimits::default())
 }
 
+/// A Kubo-style RPC and a pinning service on one port, each behind its secret; they keep nothing.
+async fn other_places(roots: Vec<String>) -> Server {
+    let answer = async move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+        let secret = headers.get("authorization").and_then(|value| value.to_str().ok());
+        let rpc = uri.path().starts_with("/api/v0/");
+        let opens = if rpc { "Basic bWU6c2VzYW1l" } else { "Bearer open" };
+        if secret != Some(opens) {
+            return json_answer(401, &serde_json::json!({"error": {"reason": "UNAUTHORIZED"}}));
+        }
+        match (method.as_str(), uri.path()) {
+            ("POST", "/pins") => {
+                let pin: Value = serde_json::from_slice(&body).unwrap();
+                let status = serde_json::json!({
+                    "requestid": "1", "status": "pinned", "created": "", "pin": pin, "delegates": [],
+                });
+                json_answer(202, &status)
+            }
+            ("GET", "/pins") => json_answer(200, &serde_json::json!({"count": 0, "results": []})),
+            (_, "/api/v0/version") => json_answer(200, &serde_json::json!({"Version": "0.39.0"})),
+            (_, "/api/v0/dag/import") => {
+                let line = |cid| serde_json::json!({"Root": {"Cid": {"/": cid}}});
+                ndjson_answer(futures_util::stream::iter(roots.into_iter().map(line)))
+            }
+            _ => json_answer(500, &serde_json::json!({"Message": "not here"})),
+        }
+    };
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    Server::start(listener, Router::new().fallback(answer), ServerLimits::default())
+}
+
 #[tokio::test]
 async fn an_agent_is_checked_packed_and_checked_again() {
     let here = Here::new();
@@ -113,7 +147,8 @@ async fn an_agent_is_checked_packed_and_checked_again() {
     assert_eq!(packed["filled"], true);
     assert!(here.path("agent/a.car").exists());
     let yaml = fs::read_to_string(here.path("agent/agent.yaml")).unwrap();
-    assert!(yaml.ends_with("\" # to be filled\n"), "{yaml}");
+    let comments = format!("\" # to be filled\n# cid: {}\n", packed["cid"].as_str().unwrap());
+    assert!(yaml.ends_with(&comments), "{yaml}");
 
     for path in ["agent", "agent/agent.yaml", "agent/a.car"] {
         let found = here.json(&["check", path], 0).await;
@@ -137,7 +172,10 @@ async fn what_is_missing_is_named_with_the_option_that_gives_it() {
     here.check(&["up", "agent"], 2, &["--max-rate"]).await;
     here.check(&["up", "agent", "--max-rate", "0,5"], 2, &["is not an amount"]).await;
     here.check(&["topup", "1", "1.0000000000000000001"], 2, &["more than 18 digits"]).await;
-    here.check(&["check", "nothing"], 2, &["DAEE-U001", "nothing cannot be read"]).await;
+    let unread = here.json(&["check", "nothing"], 2).await;
+    assert_eq!(unread["verdict"], "error");
+    assert!(unread["findings"][0]["message"].as_str().unwrap().contains("nothing cannot be read"));
+    here.check(&["pack", "nothing"], 2, &["DAEE-U001", "nothing cannot be read"]).await;
     fs::write(here.path("network.json"), "{}").unwrap();
     here.check(&["list", "--all", "--dir", "."], 2, &["DAEE-U011", "is not a network file"]).await;
 }
@@ -168,6 +206,7 @@ async fn a_failure_is_one_object_too() {
     fs::write(here.path("agent/a.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
     let failed = here.json(&["pack", "agent"], 1).await;
     assert_eq!(failed["error"]["code"], "DAEE-U002");
+    assert_eq!(failed["findings"][0]["level"], "error");
     assert_eq!(failed["error"]["fault"], "developer");
     assert_eq!(failed["findings"][0]["rule"], "DAEE-A021");
     let failed = here.json(&["status", "1"], 2).await;
@@ -181,12 +220,88 @@ async fn a_package_is_published_to_named_nodes_without_a_network() {
     let node = content_node().await;
     let url = format!("http://{}", node.address());
     let down = format!("http://{}", closed_port().await);
-    let published =
-        here.json(&["publish", "agent/a.car", "--node", &url, "--node", &down], 0).await;
+    here.json(&["publish", "agent/a.car", "--node", &url], 0).await;
+
+    // Who is named has to take it, and the others take it all the same.
+    let both = ["publish", "agent/a.car", "--attempts", "1", "--node", &url, "--node", &down];
+    let published = here.json(&both, 1).await;
     assert_eq!(published["published"], serde_json::json!([url]));
     assert!(published["refused"][0].as_str().unwrap().contains(&down));
-    let failed = here.json(&["publish", "agent", "--node", &down], 2).await;
-    assert_eq!(failed["error"]["code"], "DAEE-U035");
+    assert_eq!(published["places"][0]["attempts"], 1);
+    assert_eq!(published["places"][1]["kind"], "node");
+    assert_eq!(published["places"][1]["error"]["code"], "DAEE-U020");
+    let again = format!("`daee-deploy publish agent/a.car --node {down}`");
+    here.check(&both, 1, &["published", "refused", &down, &again]).await;
+}
+
+#[tokio::test]
+async fn one_command_reaches_every_kind_of_place_with_secrets_that_nobody_sees() {
+    let here = Here::new();
+    let packed = here.json(&["pack", "agent"], 0).await;
+    let roots = daee_client::Parcel::read(&here.path("agent/a.car")).unwrap();
+    let roots = roots.car().roots().map(|cid| cid.to_string());
+    let (node, other) = (content_node().await, other_places(roots.to_vec()).await);
+    let (node, other) =
+        (format!("http://{}", node.address()), format!("http://{}", other.address()));
+
+    let all = ["publish", "agent", "--node", &node, "--kubo", &other, "--pin", &other];
+    let run = async |secrets: &[(&str, &str)], args: &[&str]| {
+        let mut program = here.program(&[&all[..], args, &["--json", "--attempts", "1"]].concat());
+        for (name, value) in secrets {
+            program = program.env(name, value);
+        }
+        tokio::task::spawn_blocking(move || program.run(Duration::from_secs(60))).await.unwrap()
+    };
+    let secrets = [("DAEE_KUBO_AUTH", "basic:me:sesame"), ("DAEE_PIN_TOKEN", "open")];
+    let ended = run(&secrets, &[]).await;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(shown["published"], serde_json::json!([node, other, other]));
+    assert_eq!(shown["cid"], packed["cid"]);
+
+    // Without its secret a place refuses, and what it is called with is never shown.
+    let ended = run(&[("DAEE_PIN_TOKEN", "opened")], &[]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(shown["published"], serde_json::json!([node]));
+    for part in ["DAEE-I034", "DAEE-I041"] {
+        assert!(ended.stdout.contains(part), "{}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("opened") && !ended.stderr.contains("opened"));
+
+    use std::os::unix::fs::PermissionsExt as _;
+    let token = here.path("token");
+    fs::write(&token, "open\n").unwrap();
+    for (mode, code, says) in [(0o644, 2, "chmod 600"), (0o600, 0, "")] {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).unwrap();
+        let ended = run(&secrets[..1], &["--pin-token-file", "token"]).await;
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+    }
+    let ended = run(&secrets[..1], &[]).await;
+    assert!(ended.stderr.contains("which token?"), "{}", ended.stderr);
+    let ended = run(&secrets, &["--kubo", "http://kubo.example"]).await;
+    assert!(ended.stderr.contains("one secret opens one place"), "{}", ended.stderr);
+    let ended = run(&[("DAEE_PIN_TOKEN", "a"), ("DAEE_KUBO_AUTH", "sesame")], &[]).await;
+    assert!(ended.stderr.contains("DAEE-I032") && !ended.stderr.contains("sesame"));
+}
+
+#[tokio::test]
+async fn an_artifact_of_several_blocks_is_published_and_not_paid_for() {
+    let here = Here::new();
+    let filler = "x".repeat(2 << 20);
+    let large = MODULE.replace("(memory", &format!("(@custom \"filler\" \"{filler}\") (memory"));
+    fs::write(here.path("agent/a.wasm"), wat::parse_str(large).unwrap()).unwrap();
+    let packed = here.json(&["pack", "agent"], 0).await;
+    assert!(packed["cid"].as_str().unwrap().starts_with("bafybei"), "{packed}");
+    let checked = here.json(&["check", "agent/a.car"], 0).await;
+    assert_eq!(checked["facts"]["cid"], packed["cid"]);
+    let node = content_node().await;
+    let url = format!("http://{}", node.address());
+    here.check(&["publish", "agent", "--node", &url], 1, &["DAEE-U060", "`--kubo`"]).await;
+    for command in [&["up", "agent", "--max-rate", "1"][..], &["update", "1", "agent"]] {
+        here.check(command, 1, &["DAEE-U005", "1 MiB", "wasm-opt"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,9 @@
+use daee_artifact::ArtifactCid;
 use daee_types::ArtifactHash;
 
 const KEY: &str = "artifact_hash";
+
+const CID: &str = "# cid: ";
 
 /// The manifest with this hash in its place, everything else as it was: the value of the line that
 /// begins with `artifact_hash`, or a new line after `entry_point`. `None` if neither is there, or the
@@ -17,11 +20,32 @@ pub(crate) fn filled(yaml: &[u8], hash: &ArtifactHash) -> Option<Vec<u8>> {
     }
     let (at, line) = line_of(yaml, "entry_point")?;
     value_of(line)?;
-    let end = if line.ends_with('\r') { "\r\n" } else { "\n" };
+    let end = end_of(line);
     let (before, after) = yaml.split_at(at + line.len());
     let after = after.strip_prefix('\n').unwrap_or(after);
     let before = before.trim_end_matches('\r');
     Some(format!("{before}{end}{KEY}: \"{hash}\"{end}{after}").into_bytes())
+}
+
+/// The manifest with this CID in the comment below `artifact_hash`, which is a line of its own, and with
+/// everything else as it was. People and tools of theirs read it; no manifest has a CID.
+pub(crate) fn noted(yaml: &[u8], cid: &ArtifactCid) -> Option<Vec<u8>> {
+    let yaml = std::str::from_utf8(yaml).ok()?;
+    let (at, line) = line_of(yaml, KEY)?;
+    let end = end_of(line);
+    let (before, rest) = yaml.split_at(at + line.len());
+    let before = before.trim_end_matches('\r');
+    let rest = rest.strip_prefix('\n').unwrap_or(rest);
+    // One that stands there is of an earlier artifact.
+    let after = match rest.strip_prefix(CID) {
+        Some(old) => old.split_once('\n').map_or("", |(_, after)| after),
+        None => rest,
+    };
+    Some(format!("{before}{end}{CID}{cid}{end}{after}").into_bytes())
+}
+
+fn end_of(line: &str) -> &'static str {
+    if line.ends_with('\r') { "\r\n" } else { "\n" }
 }
 
 /// Where the line of a top-level key begins, and the line without its `\n`.
@@ -125,6 +149,26 @@ mod tests {
             "entry_point: x.wasm\r\nb: 2",
             Some("entry_point: x.wasm\r\nartifact_hash: @\r\nb: 2"),
         );
+    }
+
+    #[test]
+    fn the_cid_is_a_line_below_the_hash_and_never_there_twice() {
+        let cid = ArtifactCid::of(b"module").unwrap();
+        let check = |yaml: &str, expected: Option<&str>| {
+            let note = |yaml: &[u8]| noted(yaml, &cid).map(|yaml| String::from_utf8(yaml).unwrap());
+            let found = note(yaml.as_bytes());
+            let expected = expected.map(|text| text.replace('@', &format!("# cid: {cid}")));
+            assert_eq!(found, expected, "{yaml}");
+            assert_eq!(found.as_ref().and_then(|found| note(found.as_bytes())), found, "once more");
+        };
+        check("artifact_hash: a # b\nrun: c\n", Some("artifact_hash: a # b\n@\nrun: c\n"));
+        check("artifact_hash: a\n# cid: old\n# b\n", Some("artifact_hash: a\n@\n# b\n"));
+        check("artifact_hash: a\n# cid: old", Some("artifact_hash: a\n@\n"));
+        check("artifact_hash: a", Some("artifact_hash: a\n@\n"));
+        check("artifact_hash: a\r\nb: c\r\n", Some("artifact_hash: a\r\n@\r\nb: c\r\n"));
+        check("artifact_hash: a\r\n# cid: old\r\nb: c", Some("artifact_hash: a\r\n@\r\nb: c"));
+        check("artifact_hash: a\n# a cid: b\n", Some("artifact_hash: a\n@\n# a cid: b\n"));
+        check("a: b\n", None);
     }
 
     #[test]

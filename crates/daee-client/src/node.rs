@@ -4,6 +4,7 @@ use daee_http::{
     BodyReader, Bytes, Client, HttpError, Limits, Lines, Response,
     http::{self, Method, StatusCode},
 };
+use daee_ipfs::Sent;
 use daee_lifecycle::{
     ContentAnswer, ErrorBody, LOG_LINES_MAX, LifecycleError, LogLine, LogQuery, NodeInfo,
     REQUEST_HEADER, SESSION_HEADER, Status, StopAnswer, UpdateAnswer,
@@ -11,7 +12,7 @@ use daee_lifecycle::{
 use daee_types::{Address, ByteSize, Coded, DeploymentId, Domain, Fault, Sign, SignError};
 use serde::de::DeserializeOwned;
 
-use crate::{Package, sign_in::SignIn};
+use crate::{Package, Parcel, sign_in::SignIn};
 
 /// Longest line of a log in bytes, as JSON.
 const LINE_MAX: ByteSize = ByteSize::mib(1);
@@ -228,22 +229,55 @@ impl NodeClient {
 
     /// Hands it a package, and looks at what it says it keeps now.
     pub async fn publish(&self, package: &Package) -> Result<ContentAnswer, NodeError> {
+        self.hand(package.parcel(), |_| {}).await
+    }
+
+    /// The same for a package that is read while it is sent; `on` is told of each piece as it goes.
+    pub async fn hand(
+        &self,
+        parcel: &Parcel,
+        on: impl Fn(Sent) + Send + 'static,
+    ) -> Result<ContentAnswer, NodeError> {
         let request = http::Request::post("/")
             .header("content-type", "application/vnd.ipld.car")
-            .body(package.car())
+            .body(parcel.car().upload(0, [Bytes::new(), Bytes::new()], on))
             .expect("the headers are constants");
         let limits = Limits { total_time: Duration::from_secs(60), ..Limits::default() };
-        let answer = self.exchange("/v1/content", request, &limits).await?;
-        let answer: ContentAnswer = self.read(&answer)?;
-        let expected = package.cids().map(|cid| cid.to_string());
+        let exchanged = async {
+            let (head, body) = self.http.upload(&self.url("/v1/content"), request, &limits).await?;
+            Ok((head.status, body.whole().await?))
+        };
+        let (status, body) = exchanged.await.map_err(|error| self.unreachable(error))?;
+        if status != StatusCode::OK {
+            return Err(self.refusal(status, &body));
+        }
+        let answer: ContentAnswer = self.read(&body)?;
+        let expected = parcel.car().roots().map(|cid| cid.to_string());
         if answer.roots != expected {
-            return Err(NodeError::OtherContent {
-                node: self.base.clone(),
-                expected: expected.join(", "),
-                found: answer.roots.join(", ").chars().take(400).collect(),
-            });
+            return Err(self.other(&expected.join(", "), &answer.roots.join(", ")));
         }
         Ok(answer)
+    }
+
+    /// Whether it serves every block of a package already. Anything but a clear yes is a no.
+    pub async fn keeps(&self, parcel: &Parcel) -> Result<bool, NodeError> {
+        for cid in parcel.car().roots() {
+            let url = self.url(&format!("/ipfs/{cid}?format=raw"));
+            let limits = Limits::default();
+            let asked = self.http.send(Method::HEAD, &url, &[], Bytes::new(), &limits).await;
+            let answer = asked.map_err(|error| self.unreachable(error))?;
+            if answer.status != StatusCode::OK {
+                return Ok(false);
+            }
+            let tag = answer.headers.get("etag").and_then(|tag| tag.to_str().ok());
+            let found = tag.map(|tag| tag.trim_matches('"').trim_end_matches(".raw"));
+            match found {
+                Some(found) if found == cid.to_string() => {}
+                Some(found) => return Err(self.other(&cid.to_string(), found)),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Sends a request to an agent at its endpoint; redirects are answers. An agent that only its
@@ -300,7 +334,7 @@ impl NodeClient {
     async fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<T, NodeError> {
         let request = http::Request::new(Bytes::new());
         let answer = self.exchange(target, request, &Limits::default()).await?;
-        self.read(&answer)
+        self.read(&answer.body)
     }
 
     async fn tell<T: DeserializeOwned>(
@@ -310,7 +344,7 @@ impl NodeClient {
     ) -> Result<T, NodeError> {
         let request = self.signed(Method::POST, target)?;
         let answer = self.exchange(target, request, &limits).await?;
-        self.read(&answer)
+        self.read(&answer.body)
     }
 
     /// A request without body, with the headers of the session where there is one: without them the
@@ -338,8 +372,8 @@ impl NodeClient {
         Err(self.refusal(answer.status, &answer.body))
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, NodeError> {
-        serde_json::from_slice(&answer.body).map_err(|error| self.garbled(error.to_string()))
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, NodeError> {
+        serde_json::from_slice(body).map_err(|error| self.garbled(error.to_string()))
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> NodeError {
@@ -348,6 +382,14 @@ impl NodeClient {
                 NodeError::Refused { node: self.base.clone(), status: status.as_u16(), body }
             }
             Err(_) => self.garbled(format!("status {}", status.as_u16())),
+        }
+    }
+
+    fn other(&self, expected: &str, found: &str) -> NodeError {
+        NodeError::OtherContent {
+            node: self.base.clone(),
+            expected: expected.to_owned(),
+            found: found.chars().take(400).collect(),
         }
     }
 

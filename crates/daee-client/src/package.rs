@@ -1,60 +1,61 @@
 use std::{
     fmt, fs, io,
-    io::Read as _,
+    io::{BufWriter, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use daee_artifact::{
-    Artifact, Cid, MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, RunStyle, Verified, check_module,
-    package,
+    Artifact, ArtifactCid, BLOCK_BYTES_MAX, Cid, FileHasher, FileLayout, Hasher, Verified, package,
+    package::{PACKAGE_BYTES_MAX, Reader, Writer},
 };
 use daee_http::Bytes;
-use daee_manifest::{MANIFEST_BYTES_MAX, Manifest, Place, Problem, Run};
-use daee_types::{ArtifactHash, BodyHash, Coded, Fault};
+use daee_ipfs::{Car, Source};
+use daee_manifest::{MANIFEST_BYTES_MAX, Manifest};
+use daee_signer::publisher::signature_path;
+use daee_types::{ArtifactHash, BodyHash, ByteSize, Coded, Fault};
+use daee_verdict::{Expected, Finding, Group, Name, Report, Verdict};
 
-use crate::fill::filled;
+use crate::fill::{filled, noted};
 
 /// The manifest's name where only its folder is given.
 pub const MANIFEST_FILE: &str = "agent.yaml";
 
-const WASM_PAGE_BYTES: u64 = 64 << 10;
 const HASH_FIELD: &str = "artifact_hash";
+const PIECE_BYTES: usize = 256 << 10;
 
-/// A manifest and the module it names, both judged as a node judges them. Only whole ones exist.
+/// A manifest and the artifact it names, judged as nodes judge them, and of any size: what is packed and
+/// published. Large artifacts stay in their file. Only whole ones exist.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    manifest: Manifest,
+    yaml: Bytes,
+    bytes: u64,
+    car: Car,
+    signatures: PathBuf,
+}
+
+/// One whose artifact is one block: what nodes run and contracts take in this version.
 #[derive(Clone, Debug)]
 pub struct Package {
-    manifest: Manifest,
+    parcel: Parcel,
     artifact: Artifact<Verified>,
-    yaml: Vec<u8>,
     car: Bytes,
 }
 
 /// What packing wrote.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub struct Packed<P = Package> {
     /// The package.
-    pub package: Package,
-    /// Whether `artifact_hash` had to be written into the manifest.
+    pub package: P,
+    /// Whether hash and CID had to be written into the manifest.
     pub filled: bool,
     /// The package file.
     pub file: PathBuf,
 }
 
-/// One thing that is wrong with a package. Line and column, from 1, are of `agent.yaml`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// Stable rule, `DAEE-X000`.
-    pub rule: &'static str,
-    /// Line, where the finding is about the manifest.
-    pub line: Option<u32>,
-    /// Column in characters.
-    pub column: Option<u32>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
 /// Why there is no package.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A file is not there, or may not be read.
     #[error("{} cannot be read: {why}", .path.display())]
@@ -65,13 +66,8 @@ pub enum PackageError {
         why: String,
     },
     /// What was read is not fit to be deployed.
-    #[error("{}", listed(.file, .findings))]
-    Wrong {
-        /// The manifest, or the package file.
-        file: PathBuf,
-        /// All that is wrong, in the order of the manifest.
-        findings: Vec<Finding>,
-    },
+    #[error("{}", Listed(.0))]
+    Wrong(Box<Report>),
     /// `artifact_hash` does not stand on a line of its own.
     #[error(
         "{}: cannot write artifact_hash in place: give it a line of its own, as in \
@@ -86,15 +82,23 @@ pub enum PackageError {
         /// What the system says.
         why: String,
     },
+    /// Fit for what is to come, and too large for now.
+    #[error(
+        "the artifact has {0}, and nodes and contracts take one block of 1 MiB in this version: strip \
+         it, optimise it for size (`wasm-opt -Oz --strip-debug`), or read what is large with \
+         `ipfs.read`; nothing was paid"
+    )]
+    TooLarge(ByteSize),
 }
 
 impl Coded for PackageError {
     fn code(&self) -> &'static str {
         match self {
             PackageError::Unreadable { .. } => "DAEE-U001",
-            PackageError::Wrong { .. } => "DAEE-U002",
+            PackageError::Wrong(_) => "DAEE-U002",
             PackageError::NoPlace(_) => "DAEE-U003",
             PackageError::Unwritable { .. } => "DAEE-U004",
+            PackageError::TooLarge(_) => "DAEE-U005",
         }
     }
     fn fault(&self) -> Fault {
@@ -102,65 +106,103 @@ impl Coded for PackageError {
     }
 }
 
-impl Package {
-    /// Reads a folder with an `agent.yaml`, a manifest and the module beside it, or a `.car` file, and
-    /// changes nothing. Every problem at once.
+/// Judges a folder with an `agent.yaml`, a manifest and the artifact beside it, or a `.car` file, and
+/// changes nothing. What cannot be read is said in the report.
+pub fn check(path: &Path) -> Report {
+    match judged(path) {
+        Ok(Judged { report, .. }) => report,
+        Err(error) => {
+            let mut report = Report::new(Group::Program, Name::from(path));
+            report.fail(error);
+            report
+        }
+    }
+}
+
+impl Parcel {
+    /// Reads what [`check`] judges, if nothing is wrong with it.
     pub fn read(path: &Path) -> Result<Self, PackageError> {
-        if path.extension().is_some_and(|ending| ending == "car") {
-            let bytes = read(path, package::PACKAGE_BYTES_MAX)?;
-            return Self::from_car(path, &bytes);
-        }
-        let source = Source::open(path)?;
-        let wrong = |findings| PackageError::Wrong { file: source.file.clone(), findings };
-        source.judge(&source.yaml).map_err(wrong)
+        judged(path)?.parcel()
     }
 
-    /// Reads the same, writes the module's hash into the manifest where it is not there yet, leaving
-    /// comments, order and everything else as they are, and writes the package file: to `out`, or
-    /// beside the module. Nothing is written unless all of it is right.
-    pub fn pack(path: &Path, out: Option<&Path>) -> Result<Packed, PackageError> {
-        let source = Source::open(path)?;
-        let (yaml, filled) = source.with_its_hash()?;
-        let wrong = |findings| PackageError::Wrong { file: source.file.clone(), findings };
-        let package = source.judge(&yaml).map_err(wrong)?;
-        let file = match out {
-            Some(out) => out.to_owned(),
-            None => source.folder.join(package.manifest.entry_point()).with_extension("car"),
-        };
-        if filled {
-            replace(&source.file, &yaml)?;
-        }
-        replace(&file, &package.car)?;
-        Ok(Packed { package, filled, file })
-    }
-
-    /// Reads a package file's bytes; `file` is what to call it.
-    pub fn from_car(file: &Path, bytes: &[u8]) -> Result<Self, PackageError> {
-        let wrong = |findings| PackageError::Wrong { file: file.to_owned(), findings };
-        let read = package::read(bytes).map_err(|error| wrong(vec![Finding::of(&error)]))?;
-        let manifest = Manifest::read(&read.yaml)
-            .map_err(|problems| wrong(problems.into_iter().map(Finding::from).collect()))?;
-        if read.body != manifest.canonical_body().as_bytes() {
-            let message = "the canonical body is not that of the agent.yaml inside: pack it again";
-            return Err(wrong(vec![Finding::new("DAEE-U005", message)]));
-        }
-        let artifact = read.artifact.verify(manifest.artifact_hash());
-        let artifact = artifact.map_err(|error| {
-            let place = manifest.place(HASH_FIELD);
-            let message = format!("{error}: pack it again");
-            wrong(vec![Finding::new(error.code(), message).at(place)])
-        })?;
-        let findings = judge_module(artifact.bytes(), &manifest);
-        if !findings.is_empty() {
-            return Err(wrong(findings));
-        }
-        let car = Bytes::copy_from_slice(bytes);
-        Ok(Self { manifest, artifact, yaml: read.yaml, car })
+    /// Reads the same, writes the artifact's hash and CID into the manifest where they are not there yet,
+    /// leaving comments, order and everything else as they are, and writes the package file: to `out`, or
+    /// beside the artifact. Nothing is written unless all of it is right.
+    pub fn pack(path: &Path, out: Option<&Path>) -> Result<Packed<Self>, PackageError> {
+        Ok(pack(path, out)?.0)
     }
 
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+    /// SHA-256 of the artifact.
+    pub fn artifact_hash(&self) -> &ArtifactHash {
+        self.manifest.artifact_hash()
+    }
+    /// Size of the artifact in bytes.
+    pub fn artifact_bytes(&self) -> u64 {
+        self.bytes
+    }
+    /// What the artifact is found by.
+    pub fn cid(&self) -> ArtifactCid {
+        self.car.roots()[0]
+    }
+    /// SHA-256 of the manifest's canonical body.
+    pub fn body_hash(&self) -> BodyHash {
+        self.manifest.body_hash()
+    }
+    /// The package as it is handed over.
+    pub fn car(&self) -> &Car {
+        &self.car
+    }
+    /// The file with the publisher's signatures, where there is one.
+    pub fn signatures(&self) -> Option<&Path> {
+        self.signatures.is_file().then_some(&self.signatures)
+    }
+}
+
+impl Package {
+    /// Reads what [`check`] judges, if nothing is wrong with it and its artifact is one block.
+    pub fn read(path: &Path) -> Result<Self, PackageError> {
+        let judged = judged(path)?;
+        let artifact = judged.bytes.clone();
+        Self::of(judged.parcel()?, artifact)
+    }
+
+    /// [`Parcel::pack`], if the artifact is one block.
+    pub fn pack(path: &Path, out: Option<&Path>) -> Result<Packed, PackageError> {
+        let (Packed { package, filled, file }, artifact) = pack(path, out)?;
+        Ok(Packed { package: Self::of(package, artifact)?, filled, file })
+    }
+
+    fn of(parcel: Parcel, artifact: Option<Bytes>) -> Result<Self, PackageError> {
+        let size = parcel.bytes;
+        let artifact = artifact.filter(|_| matches!(parcel.cid(), ArtifactCid::Block(_)));
+        let bytes = artifact.ok_or(PackageError::TooLarge(ByteSize(size)))?;
+        let body = parcel.manifest.canonical_body().as_bytes();
+        let file = Path::new(parcel.manifest.entry_point());
+        let car =
+            package::write(&bytes, body, &parcel.yaml).map_err(|error| wrong(file, &error))?;
+        let artifact = Artifact::fetched(bytes.into()).verify(parcel.artifact_hash());
+        let artifact = artifact.map_err(|error| wrong(file, &error))?;
+        Ok(Self { artifact, car: car.into(), parcel })
+    }
+
+    /// Reads a package file's bytes; `file` is what to call it.
+    pub fn from_car(file: &Path, bytes: &[u8]) -> Result<Self, PackageError> {
+        let judged = judged_car(file, &Bytes::copy_from_slice(bytes));
+        let artifact = judged.bytes.clone();
+        Self::of(judged.parcel()?, artifact)
+    }
+
+    /// The same as what is published.
+    pub fn parcel(&self) -> &Parcel {
+        &self.parcel
+    }
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.parcel.manifest
     }
     /// The module.
     pub fn artifact(&self) -> &Artifact<Verified> {
@@ -168,19 +210,19 @@ impl Package {
     }
     /// Size of the module in bytes.
     pub fn artifact_bytes(&self) -> u32 {
-        u32::try_from(self.artifact.bytes().len()).expect("a block is at most 1 MiB")
+        u32::try_from(self.parcel.bytes).expect("a block is at most 1 MiB")
     }
     /// SHA-256 of the manifest's canonical body.
     pub fn body_hash(&self) -> BodyHash {
-        self.manifest.body_hash()
+        self.parcel.body_hash()
     }
     /// `agent.yaml`, as it goes into the package.
     pub fn yaml(&self) -> &[u8] {
-        &self.yaml
+        &self.parcel.yaml
     }
     /// CIDs of the three blocks: module, body, YAML.
     pub fn cids(&self) -> [Cid; 3] {
-        [self.artifact.cid(), Cid::from(&self.body_hash()), Cid::of(&self.yaml)]
+        [self.artifact.cid(), Cid::from(&self.body_hash()), Cid::of(&self.parcel.yaml)]
     }
     /// The package file.
     pub fn car(&self) -> Bytes {
@@ -188,165 +230,283 @@ impl Package {
     }
 }
 
-impl Finding {
-    fn new(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { rule, line: None, column: None, message: message.into() }
+/// Packs, and gives the artifact back where it is held.
+fn pack(path: &Path, out: Option<&Path>) -> Result<(Packed<Parcel>, Option<Bytes>), PackageError> {
+    let folder = Folder::open(path)?;
+    let (yaml, filled) = folder.with_its_hash()?;
+    let judged = folder.judge(&yaml)?;
+    let (layout, held) = (judged.layout.clone(), judged.bytes.clone());
+    let mut package = judged.parcel()?;
+    let artifact = folder.path.join(package.manifest.entry_point());
+    let file = out.map_or_else(|| artifact.with_extension("car"), Path::to_owned);
+    if filled {
+        replace(&folder.file, |to| to.write_all(&yaml))?;
     }
-
-    fn of(error: &impl Coded) -> Self {
-        Self::new(error.code(), error.to_string())
-    }
-
-    fn at(self, Place { line, column }: Place) -> Self {
-        Self { line: Some(line), column: Some(column), ..self }
-    }
-}
-
-impl From<Problem> for Finding {
-    fn from(problem: Problem) -> Self {
-        let place = Place { line: problem.line, column: problem.column };
-        Self::new(problem.rule, problem.message).at(place)
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, "{line}:{column}: ")?;
+    let body = package.manifest.canonical_body().as_bytes();
+    let layout = layout.expect("what became a parcel has one");
+    let mut writer = Writer::new(layout, body, &yaml).map_err(|error| wrong(path, &error))?;
+    replace(&file, |to| {
+        let mut written = Ok(());
+        let mut put = |bytes: &[u8]| {
+            if written.is_ok() {
+                written = to.write_all(bytes);
+            }
+        };
+        match &held {
+            Some(artifact) => writer.update(artifact, &mut put),
+            None => pieces(fs::File::open(&artifact)?, |piece| writer.update(piece, &mut put))?,
         }
-        write!(f, "{} [{}]", self.message, self.rule)
+        writer.finish(&mut put).map_err(io::Error::other)?;
+        written
+    })?;
+    // Where whoever reads the package file looks for it.
+    package.signatures = signature_path(&file, false);
+    Ok((Packed { package, filled, file }, held))
+}
+
+/// A verdict, and what it takes to make a parcel of what was judged.
+struct Judged {
+    path: PathBuf,
+    report: Report,
+    yaml: Bytes,
+    layout: Option<FileLayout>,
+    source: Source,
+    /// The artifact, where it is small enough to be held.
+    bytes: Option<Bytes>,
+    signatures: PathBuf,
+}
+
+impl Judged {
+    fn parcel(self) -> Result<Parcel, PackageError> {
+        if self.report.verdict() != Verdict::Verified {
+            return Err(PackageError::Wrong(Box::new(self.report)));
+        }
+        let (Some(manifest), Some(layout)) = (self.report.manifest, self.layout) else {
+            let why = "it changed while it was read".to_owned();
+            return Err(PackageError::Unreadable { path: self.path, why });
+        };
+        let body = Bytes::copy_from_slice(manifest.canonical_body().as_bytes());
+        let bytes = layout.size();
+        let car = Car::package(layout, &self.source, body, self.yaml.clone());
+        let car = car.map_err(|error| wrong(&self.path, &error))?;
+        Ok(Parcel { manifest, yaml: self.yaml, bytes, car, signatures: self.signatures })
+    }
+}
+
+fn judged(path: &Path) -> Result<Judged, PackageError> {
+    if path.extension().is_none_or(|ending| ending != "car") {
+        let folder = Folder::open(path)?;
+        return folder.judge(&folder.yaml);
+    }
+    let failed = |error: io::Error| unreadable(path, &error);
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if size <= PACKAGE_BYTES_MAX as u64 {
+        return Ok(judged_car(path, &read(path, PACKAGE_BYTES_MAX)?.into()));
+    }
+    let report = daee_verdict::package(path.into(), &mut file);
+    // Once more for where everything lies, if it is worth it.
+    let (mut reader, mut leaves) = (Reader::new(), FileHasher::new());
+    if report.verdict() == Verdict::Verified {
+        file.rewind().map_err(failed)?;
+        pieces(file, |piece| reader.update(piece, |artifact| leaves.update(artifact)))
+            .map_err(failed)?;
+    }
+    let parts = reader.finish().ok();
+    let layout = parts.as_ref().and_then(|_| leaves.finish().ok());
+    Ok(Judged {
+        path: path.to_owned(),
+        report,
+        yaml: parts.map(|parts| parts.yaml).unwrap_or_default().into(),
+        layout,
+        source: Source::Package(path.into()),
+        bytes: None,
+        signatures: signature_path(path, false),
+    })
+}
+
+/// A package file that is held.
+fn judged_car(path: &Path, car: &Bytes) -> Judged {
+    let report = daee_verdict::package(path.into(), &car[..]);
+    let (mut reader, mut leaves, mut artifact) = (Reader::new(), FileHasher::new(), Vec::new());
+    reader.update(car, |piece| {
+        leaves.update(piece);
+        artifact.extend_from_slice(piece);
+    });
+    let parts = reader.finish().ok();
+    let artifact = Bytes::from(artifact);
+    Judged {
+        path: path.to_owned(),
+        report,
+        layout: parts.as_ref().and_then(|_| leaves.finish().ok()),
+        yaml: parts.map(|parts| parts.yaml).unwrap_or_default().into(),
+        source: Source::Bytes(artifact.clone()),
+        bytes: Some(artifact),
+        signatures: signature_path(path, false),
     }
 }
 
 /// A manifest as it lies on the disk.
-struct Source {
-    folder: PathBuf,
+struct Folder {
+    /// Where the artifact is looked for.
+    path: PathBuf,
     file: PathBuf,
-    yaml: Vec<u8>,
+    yaml: Bytes,
+    signatures: PathBuf,
 }
 
-impl Source {
+impl Folder {
     fn open(path: &Path) -> Result<Self, PackageError> {
-        let file = if path.is_dir() { path.join(MANIFEST_FILE) } else { path.to_owned() };
-        let yaml = read(&file, MANIFEST_BYTES_MAX)?;
+        let is_folder = path.is_dir();
+        let file = if is_folder { path.join(MANIFEST_FILE) } else { path.to_owned() };
+        let yaml = read(&file, MANIFEST_BYTES_MAX)?.into();
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { folder, file, yaml })
+        Ok(Self { path: folder, file, yaml, signatures: signature_path(path, is_folder) })
     }
 
-    fn judge(&self, yaml: &[u8]) -> Result<Package, Vec<Finding>> {
-        let mut findings = Vec::new();
-        let (manifest, hash_known) = match Manifest::read(yaml) {
-            Ok(manifest) => (manifest, true),
-            Err(problems) => {
-                findings.extend(problems.into_iter().map(Finding::from));
-                // If the hash is all that is wrong, the module can be judged all the same.
-                let rest = filled(yaml, &ArtifactHash::ZERO).map(|yaml| Manifest::read(&yaml));
-                let Some(Ok(manifest)) = rest else { return Err(findings) };
-                for finding in &mut findings {
-                    finding.message.push_str("; `daee-deploy pack` writes it for you");
-                }
-                (manifest, false)
-            }
+    fn judge(&self, yaml: &Bytes) -> Result<Judged, PackageError> {
+        let mut judged = Judged {
+            path: self.file.clone(),
+            report: daee_verdict::manifest(Name::from(&*self.file), &yaml[..]),
+            yaml: yaml.clone(),
+            layout: None,
+            source: Source::Bytes(Bytes::new()),
+            bytes: None,
+            signatures: self.signatures.clone(),
         };
+        let known = judged.report.manifest.clone();
+        // If the hash is all that is wrong, the artifact can be judged all the same.
+        let blank = || Manifest::read(&filled(yaml, &ArtifactHash::ZERO)?).ok();
+        let Some(manifest) = known.clone().or_else(blank) else { return Ok(judged) };
 
-        let path = self.folder.join(manifest.entry_point());
-        let bytes = match read(&path, MODULE_BYTES_MAX) {
-            Ok(bytes) => bytes,
+        let path = self.path.join(manifest.entry_point());
+        let found = match Found::open(&path) {
+            Ok(found) => found,
             Err(error) => {
-                let place = manifest.place("entry_point");
-                findings.push(Finding::of(&error).at(place));
-                return Err(findings);
+                let finding = Finding::of(&error).at(manifest.span("entry_point"));
+                judged.report.findings.push(finding);
+                return Ok(judged);
             }
         };
-        findings.extend(judge_module(&bytes, &manifest));
-        let car = package::write(&bytes, manifest.canonical_body().as_bytes(), yaml);
-        if let Err(error) = &car {
-            findings.push(Finding::of(error));
-        }
-        let artifact = Artifact::fetched(bytes).verify(manifest.artifact_hash());
-        if let Err(error) = &artifact
-            && hash_known
-        {
-            let message = format!(
-                "{} hashes to {}, and artifact_hash is {}: `daee-deploy pack {}` writes the new \
-                 hash, unless another file was meant",
-                manifest.entry_point(),
-                error.found,
-                error.expected,
-                self.file.display(),
-            );
-            let place = manifest.place(HASH_FIELD);
-            findings.push(Finding::new(error.code(), message).at(place));
-        }
-        match (car, artifact) {
-            (Ok(car), Ok(artifact)) if findings.is_empty() => {
-                Ok(Package { manifest, artifact, yaml: yaml.to_vec(), car: car.into() })
+        let named = match known {
+            Some(_) => yaml.to_vec(),
+            None => filled(yaml, &found.hash).expect("it could be filled before"),
+        };
+        let added = lines(&named) - lines(yaml);
+        let manifest = Some((Name::from(&*self.file), named));
+        let expected = Expected { manifest, ..Expected::default() };
+        let name = Name::from(&*path);
+        let report = match &found.bytes {
+            Some(bytes) => daee_verdict::artifact(name, &bytes[..], &expected),
+            None => {
+                let file = fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
+                daee_verdict::artifact(name, file, &expected)
             }
-            _ => {
-                findings.sort_by_key(|finding| (finding.line.is_none(), finding.line));
-                Err(findings)
-            }
+        };
+        match known {
+            Some(_) => judged.report = report,
+            None => add_artifact(&mut judged.report, report, added),
         }
+        judged.layout = found.layout;
+        judged.source = match &found.bytes {
+            Some(bytes) => Source::Bytes(bytes.clone()),
+            None => Source::Artifact(Arc::from(path)),
+        };
+        judged.bytes = found.bytes;
+        Ok(judged)
     }
 
-    /// The manifest with the hash of the module that is there, and whether that is new.
-    fn with_its_hash(&self) -> Result<(Vec<u8>, bool), PackageError> {
-        let wrong = |problems: Vec<Problem>| PackageError::Wrong {
-            file: self.file.clone(),
-            findings: problems.into_iter().map(Finding::from).collect(),
-        };
-        let found = Manifest::read(&self.yaml);
+    /// The manifest with hash and CID of the artifact that is there, and whether that is new.
+    fn with_its_hash(&self) -> Result<(Bytes, bool), PackageError> {
+        let report = daee_verdict::manifest(Name::from(&*self.file), &self.yaml[..]);
         let blank = filled(&self.yaml, &ArtifactHash::ZERO);
-        let manifest = match (&found, &blank) {
-            (Ok(manifest), _) => manifest.clone(),
-            (Err(_), Some(blank)) => Manifest::read(blank).map_err(wrong)?,
-            (Err(problems), None) => return Err(wrong(problems.clone())),
+        let manifest = match (&report.manifest, &blank) {
+            (Some(manifest), _) => manifest.clone(),
+            (None, Some(blank)) => {
+                let blank = daee_verdict::manifest(Name::from(&*self.file), &blank[..]);
+                match blank.manifest {
+                    Some(manifest) => manifest,
+                    None => return Err(PackageError::Wrong(Box::new(blank))),
+                }
+            }
+            (None, None) => return Err(PackageError::Wrong(Box::new(report))),
         };
-        let path = self.folder.join(manifest.entry_point());
-        let hash = ArtifactHash::of(&read(&path, MODULE_BYTES_MAX)?);
-        if found.is_ok_and(|manifest| *manifest.artifact_hash() == hash) {
-            return Ok((self.yaml.clone(), false));
-        }
-        let yaml = filled(&self.yaml, &hash);
-        let yaml = yaml.ok_or_else(|| PackageError::NoPlace(self.file.clone()))?;
+        let found = Found::open(&self.path.join(manifest.entry_point()))?;
+        let no_place = || PackageError::NoPlace(self.file.clone());
+        let known = report.manifest.is_some_and(|known| *known.artifact_hash() == found.hash);
+        let yaml = match known {
+            true => self.yaml.to_vec(),
+            false => filled(&self.yaml, &found.hash).ok_or_else(no_place)?,
+        };
+        let yaml = match &found.layout {
+            Some(layout) => noted(&yaml, &layout.cid()).ok_or_else(no_place)?,
+            None => yaml,
+        };
         // What was written is read back: the hash is there, and nothing else became another.
         match Manifest::read(&yaml) {
             Ok(written)
-                if *written.artifact_hash() == hash
+                if *written.artifact_hash() == found.hash
                     && written.canonical_body() == manifest.canonical_body() =>
             {
-                Ok((yaml, true))
+                let is_new = yaml != self.yaml;
+                Ok((yaml.into(), is_new))
             }
-            _ => Err(PackageError::NoPlace(self.file.clone())),
+            _ => Err(no_place()),
         }
     }
 }
 
-fn judge_module(bytes: &[u8], manifest: &Manifest) -> Vec<Finding> {
-    let style = match manifest.run() {
-        Run::Reactor => None,
-        Run::Resident => Some(RunStyle::Resident),
-        Run::PerEvent => Some(RunStyle::PerEvent),
-    };
-    match check_module(bytes, style) {
-        Ok(ModuleFacts { memory_pages, .. }) => {
-            let needed = memory_pages.saturating_mul(WASM_PAGE_BYTES);
-            let asked = manifest.resources().memory;
-            if needed <= asked.0 {
-                return Vec::new();
-            }
-            let message = format!(
-                "the module starts with {needed} bytes of memory, and resources.memory is {asked}: \
-                 ask for more, or link with less"
-            );
-            vec![Finding::new("DAEE-U006", message).at(manifest.place("resources.memory"))]
-        }
-        Err(problems) => {
-            let about =
-                |problem: &ModuleProblem| Finding::of(problem).at(manifest.place("entry_point"));
-            problems.iter().map(about).collect()
-        }
+/// An artifact as it lies on the disk.
+struct Found {
+    hash: ArtifactHash,
+    /// Nothing if it is larger than any artifact may be.
+    layout: Option<FileLayout>,
+    /// All of it, if it fits into a block.
+    bytes: Option<Bytes>,
+}
+
+impl Found {
+    fn open(path: &Path) -> Result<Self, PackageError> {
+        let (mut hasher, mut leaves, mut head) = (Hasher::new(), FileHasher::new(), Vec::new());
+        let mut size = 0;
+        let read = fs::File::open(path).and_then(|file| {
+            pieces(file, |piece| {
+                hasher.update(piece);
+                leaves.update(piece);
+                size += piece.len();
+                if size <= BLOCK_BYTES_MAX {
+                    head.extend_from_slice(piece);
+                }
+            })
+        });
+        read.map_err(|error| unreadable(path, &error))?;
+        let bytes = (size <= BLOCK_BYTES_MAX).then(|| head.into());
+        Ok(Self { hash: hasher.finish(), layout: leaves.finish().ok(), bytes })
     }
+}
+
+/// Adds what is to be said of an artifact whose manifest lacks its hash, which `pack` writes. That may have
+/// put lines in.
+fn add_artifact(manifest: &mut Report, artifact: Report, added: u32) {
+    for finding in &mut manifest.findings {
+        finding.message.push_str("; `daee-deploy pack` writes it for you");
+    }
+    let hash_line = artifact.manifest.as_ref().and_then(|manifest| manifest.span(HASH_FIELD));
+    let hash_line = hash_line.map_or(0, |span| span.line);
+    for mut finding in artifact.findings {
+        if let Some(place) = finding.place.as_mut().filter(|place| place.line > hash_line) {
+            place.line -= added;
+            place.end_line -= added;
+        }
+        manifest.findings.push(finding);
+    }
+    manifest.findings.sort_by_key(|finding| finding.place.map_or(u32::MAX, |place| place.line));
+    let artifacts = |(name, _): &(&str, String)| matches!(*name, "artifact_hash" | "cid" | "bytes");
+    manifest.facts.extend(artifact.facts.into_iter().filter(artifacts));
+}
+
+fn lines(text: &[u8]) -> u32 {
+    text.iter().filter(|byte| **byte == b'\n').count().try_into().unwrap_or(u32::MAX)
 }
 
 /// The whole file, and no more than one byte over `limit`, by which the reader sees that there is more.
@@ -354,16 +514,27 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, PackageError> {
     let mut bytes = Vec::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(error) => {
-            Err(PackageError::Unreadable { path: path.to_owned(), why: error.to_string() })
+    read.map(|_| bytes).map_err(|error| unreadable(path, &error))
+}
+
+/// The whole file, in pieces.
+fn pieces(mut from: fs::File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => each(&buffer[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// Puts a file in another's place whole: whoever reads meanwhile sees one or the other.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
+) -> Result<(), PackageError> {
     let failed = |error: io::Error| PackageError::Unwritable {
         path: path.to_owned(),
         why: error.to_string(),
@@ -373,15 +544,50 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = target.with_file_name(name);
-    fs::write(&new, bytes).map_err(failed)?;
+    let written = fs::File::create(&new).and_then(|file| {
+        let mut to = BufWriter::with_capacity(PIECE_BYTES, file);
+        write(&mut to)?;
+        to.flush()
+    });
+    if let Err(error) = written {
+        // Half of a file is of no use to anybody.
+        let _ = fs::remove_file(&new);
+        return Err(failed(error));
+    }
     if let Ok(old) = fs::metadata(&target) {
         fs::set_permissions(&new, old.permissions()).map_err(failed)?;
     }
     fs::rename(&new, &target).map_err(failed)
 }
 
-fn listed(file: &Path, findings: &[Finding]) -> String {
-    let lines: Vec<String> =
-        findings.iter().map(|finding| format!("{}:{finding}", file.display())).collect();
-    lines.join("\n")
+fn unreadable(path: &Path, error: &io::Error) -> PackageError {
+    PackageError::Unreadable { path: path.to_owned(), why: error.to_string() }
+}
+
+fn wrong(path: &Path, error: &(impl Coded + fmt::Display)) -> PackageError {
+    let mut report = Report::new(Group::Package, Name::from(path));
+    report.findings.push(Finding::of(error));
+    PackageError::Wrong(Box::new(report))
+}
+
+/// A line for each finding that fails the package, with the file that it is about.
+struct Listed<'a>(&'a Report);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { findings, source, subject, fail_on, .. } = self.0;
+        let failing = findings.iter().filter(|finding| finding.level >= *fail_on);
+        for (n, Finding { rule, place, message, .. }) in failing.enumerate() {
+            if n > 0 {
+                writeln!(f)?;
+            }
+            match (place, source) {
+                (Some(place), Some(source)) => {
+                    write!(f, "{source}:{}:{}: {message} [{rule}]", place.line, place.column)?;
+                }
+                _ => write!(f, "{subject}: {message} [{rule}]")?,
+            }
+        }
+        Ok(())
+    }
 }

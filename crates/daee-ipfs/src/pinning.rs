@@ -132,7 +132,7 @@ pub enum PinError {
         /// Base URL.
         service: String,
         /// What it was given.
-        expected: ArtifactCid,
+        expected: String,
         /// What it answered with.
         found: String,
     },
@@ -204,7 +204,7 @@ impl Pinning {
     fn read(&self, status: Status, cid: &ArtifactCid) -> Result<PinStatus, PinError> {
         if !status.is_of(cid) {
             let (service, found) = (self.base.clone(), said(&status.pin.cid));
-            return Err(PinError::OtherCid { service, expected: *cid, found });
+            return Err(PinError::OtherCid { service, expected: cid.to_string(), found });
         }
         if status.requestid.is_empty() || status.requestid.len() > REQUEST_MAX {
             return Err(self.garbled("a request has no name that can be asked for".to_owned()));

@@ -1,10 +1,9 @@
 use std::path::Path;
 
-use daee_client::{ClientError, Finding, Market, Package, PackageError, Packed, Taken};
-use daee_http::{Client, Roots};
+use daee_client::{Market, Package, Packed, Parcel, Taken};
 use serde::Serialize;
 
-use crate::{access::Access, failure::Failure, show::Out};
+use crate::{failure::Failure, show::Out};
 
 /// What a package is, for whoever writes it down.
 #[derive(Serialize)]
@@ -14,19 +13,19 @@ pub struct Facts {
     pub cid: String,
     pub body_hash: String,
     pub manifest_hash: String,
-    pub bytes: u32,
+    pub bytes: u64,
 }
 
 impl Facts {
-    pub fn of(package: &Package) -> Self {
-        let manifest = package.manifest();
+    pub fn of(parcel: &Parcel) -> Self {
+        let manifest = parcel.manifest();
         Self {
             agent_id: manifest.agent_id().to_string(),
-            artifact_hash: package.artifact().hash().to_string(),
-            cid: package.artifact().cid().to_string(),
-            body_hash: package.body_hash().to_string(),
+            artifact_hash: parcel.artifact_hash().to_string(),
+            cid: parcel.cid().to_string(),
+            body_hash: parcel.body_hash().to_string(),
             manifest_hash: manifest.manifest_hash().to_string(),
-            bytes: package.artifact_bytes(),
+            bytes: parcel.artifact_bytes(),
         }
     }
 
@@ -66,10 +65,10 @@ pub fn pack(out: &Out, path: &Path, to: Option<&Path>) -> Result<u8, Failure> {
         file: String,
         filled: bool,
     }
-    let Packed { package, filled, file } = Package::pack(path, to)?;
+    let Packed { package, filled, file } = Parcel::pack(path, to)?;
     let shown = Shown { facts: Facts::of(&package), file: file.display().to_string(), filled };
     if filled {
-        out.progress("written", "artifact_hash in the manifest is the module's now");
+        out.progress("written", "hash and CID in the manifest are the artifact's now");
     }
     out.result(&shown, |text| {
         for (name, value) in shown.facts.rows() {
@@ -80,72 +79,11 @@ pub fn pack(out: &Out, path: &Path, to: Option<&Path>) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// The verdict of daee-verify, in its words and its JSON.
 pub fn check(out: &Out, path: &Path) -> Result<u8, Failure> {
-    // The same shape as that of daee-verify.
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        verdict: &'static str,
-        findings: &'a [Finding],
-        facts: Option<Facts>,
-    }
-    match Package::read(path) {
-        Ok(package) => {
-            let facts = Some(Facts::of(&package));
-            let shown = Shown { verdict: "verified", findings: &[], facts };
-            out.result(&shown, |text| {
-                for (name, value) in shown.facts.iter().flat_map(Facts::rows) {
-                    text.fact(name, value)?;
-                }
-                text.good(shown.verdict)
-            })?;
-            Ok(0)
-        }
-        Err(PackageError::Wrong { file, findings }) => {
-            let shown = Shown { verdict: "findings", findings: &findings, facts: None };
-            out.result(&shown, |text| {
-                for finding in &findings {
-                    text.line(&format!("{}:{finding}", file.display()))?;
-                }
-                Ok(())
-            })?;
-            Ok(1)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-pub async fn publish(
-    out: &Out,
-    access: &Access,
-    path: &Path,
-    nodes: &[String],
-) -> Result<u8, Failure> {
-    #[derive(Serialize)]
-    struct Shown {
-        #[serde(flatten)]
-        facts: Facts,
-        #[serde(flatten)]
-        taken: TakenShown,
-    }
-    let package = Package::read(path)?;
-    let taken = if nodes.is_empty() {
-        hand_out(out, &access.market().await?, &package, nodes).await?
-    } else {
-        let http = Client::new(&Roots::system()).map_err(ClientError::from)?;
-        daee_client::publish(&http, &package, nodes).await?
-    };
-    let shown = Shown { facts: Facts::of(&package), taken: TakenShown::of(&taken) };
-    out.result(&shown, |text| {
-        text.fact("cid", &shown.facts.cid)?;
-        for node in &shown.taken.published {
-            text.fact("published", node)?;
-        }
-        for refusal in &shown.taken.refused {
-            text.fact("refused", refusal)?;
-        }
-        Ok(())
-    })?;
-    Ok(0)
+    let report = daee_client::check(path);
+    out.verdict(&report)?;
+    Ok(report.verdict().exit_code())
 }
 
 /// Publishes to these nodes, or to the network's where none is named, and says so.

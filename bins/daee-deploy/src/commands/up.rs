@@ -59,7 +59,7 @@ pub async fn up(
     let shown = Shown {
         deployment: id,
         tx: deployed.mined.tx.to_string(),
-        facts: Facts::of(&package),
+        facts: Facts::of(package.parcel()),
         taken: TakenShown::of(&taken),
         paid_in: offer.payment,
         rate_max: offer.rate_max,
@@ -92,7 +92,7 @@ pub async fn update(
 
     let start = market.deployment(id).await?.terms.start_window;
     let bound = wait.map_or(Duration::from_secs(u64::from(start) + 15), Duration::from_secs);
-    let facts = Facts::of(&package);
+    let facts = Facts::of(package.parcel());
     if bound.is_zero() {
         let shown = json!({"deployment": id, "version": version, "tx": tx, "facts": facts});
         out.result(&shown, |text| text.line(&format!("version {version} waits for its node")))?;

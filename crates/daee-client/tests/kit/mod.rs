@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
+pub mod kubo;
+
 use std::{
     fs,
     sync::{
@@ -52,6 +54,8 @@ pub struct Words {
     pub update: Result<UpdateAnswer, LifecycleError>,
     pub takes: Takes,
     pub lines: Vec<LogLine>,
+    /// CIDs of blocks that it serves.
+    pub kept: Vec<String>,
     /// Wallets that signed, in order.
     pub callers: Vec<Address>,
     gate: Gate,
@@ -80,6 +84,7 @@ impl TestNode {
             update: Err(LifecycleError::NotNow("nothing is pending".to_owned())),
             takes: Takes::Honestly,
             lines: (0..5).map(line).collect(),
+            kept: Vec::new(),
             callers: Vec::new(),
             gate: Gate::new(domain, account, recover),
         };
@@ -87,6 +92,7 @@ impl TestNode {
         let routes = Router::new()
             .route("/v1/node", get(node))
             .route("/v1/content", post(content))
+            .route("/ipfs/{cid}", get(block))
             .route("/v1/deployments/{id}", get(status))
             .route("/v1/deployments/{id}/logs", get(logs))
             .route("/v1/deployments/{id}/update", post(update))
@@ -206,7 +212,8 @@ async fn node(State(words): Shared) -> Response {
 }
 
 async fn content(State(words): Shared, body: Bytes) -> Response {
-    let takes = words.lock().unwrap().takes;
+    let mut words = words.lock().unwrap();
+    let takes = words.takes;
     let Ok(read) = package::read(&body) else { return json_answer(400, &"no package") };
     let mut roots = vec![
         read.artifact_cid.to_string(),
@@ -214,11 +221,18 @@ async fn content(State(words): Shared, body: Bytes) -> Response {
         Cid::of(&read.yaml).to_string(),
     ];
     match takes {
-        Takes::Honestly => {}
+        Takes::Honestly => words.kept.extend(roots.iter().cloned()),
         Takes::Other => roots[0] = Cid::of(b"something else").to_string(),
         Takes::Fails => return json_answer(502, &"no reason"),
     }
     json_answer(200, &ContentAnswer { roots, blocks: 3 })
+}
+
+async fn block(State(words): Shared, Path(cid): Path<String>) -> Response {
+    match words.lock().unwrap().kept.contains(&cid) {
+        true => ([("etag", format!("\"{cid}.raw\""))], "the block").into_response(),
+        false => json_answer(404, &"not here"),
+    }
 }
 
 async fn status(State(words): Shared, Path(_): Path<u64>) -> Response {
