@@ -143,7 +143,7 @@ fn sections(all: &[(u8, Vec<u8>)]) -> Stream {
         all.iter().map(|(id, body)| [&[*id][..], &leb(body.len()), body].concat()).collect();
     Box::new(move |sink| {
         sink(HEADER);
-        all.iter().flat_map(|section| section.chunks(MIB)).for_each(|piece| sink(piece));
+        all.iter().flat_map(|section| section.chunks(MIB)).for_each(&mut *sink);
     })
 }
 

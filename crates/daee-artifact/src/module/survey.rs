@@ -244,6 +244,8 @@ impl Survey {
         if let Some((what, found, limit)) = count(payload)
             && !self.within(what, found.into(), limit)
         {
+            // Without types, nothing can be said of imports and exports.
+            self.understood &= !matches!(payload, Payload::TypeSection(_));
             return Ok(());
         }
         match payload {
@@ -339,12 +341,14 @@ impl Survey {
                 .zip([("parameters in one type", PARAMS_MAX), ("results in one type", RESULTS_MAX)])
             {
                 let count = reader.read_var_u32()?;
-                if !self.within(what, count.into(), limit) {
-                    return Ok(());
-                }
+                self.within(what, count.into(), limit);
                 list.clear();
-                for _ in 0..count {
-                    list.push(reader.read()?);
+                for n in 0..count {
+                    let ty = reader.read()?;
+                    // More than that many are of no use.
+                    if u64::from(n) < limit {
+                        list.push(ty);
+                    }
                 }
             }
             self.types.push(offered::shape(&lists[0], &lists[1]));
@@ -353,19 +357,22 @@ impl Survey {
     }
 
     fn import(&mut self, import: &Import<'_>) {
+        let ty = match import.ty {
+            TypeRef::Func(ty) => Some(ty),
+            _ => None,
+        };
+        self.functions.extend(ty);
         if !self.name(import.module) || !self.name(import.name) {
             return;
         }
         let (module, name) = (import.module.to_owned(), import.name.to_owned());
-        let TypeRef::Func(index) = import.ty else {
+        let Some(ty) = ty else {
             self.problems.push(ModuleProblem::Import { module, name });
             return;
         };
-        self.functions.push(index);
         match offered::import(import.module, import.name) {
             None => self.problems.push(ModuleProblem::Import { module, name }),
-            // Where the types were not read, nothing can be said of them.
-            Some(expected) if !self.types.is_empty() && self.shape(index) != Some(expected) => {
+            Some(expected) if self.shape(ty) != Some(expected) => {
                 self.problems.push(ModuleProblem::ImportType { module, name, expected });
             }
             Some(_) => {}

@@ -1,0 +1,4 @@
+;; A component.
+;; run: reactor
+;; codes: DAEE-A021
+(component)

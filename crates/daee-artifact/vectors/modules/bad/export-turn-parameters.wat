@@ -1,0 +1,4 @@
+;; A turn that takes something.
+;; run: reactor
+;; codes: DAEE-A026
+(module (memory (export "memory") 1) (func (export "daee_turn") (param i32) (result i32) (local.get 0)))

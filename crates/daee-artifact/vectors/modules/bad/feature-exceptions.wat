@@ -1,0 +1,5 @@
+;; Tags.
+;; run: reactor
+;; codes: DAEE-A022
+(module
+  (tag))

@@ -1,0 +1,6 @@
+;; Two memories.
+;; run: reactor
+;; codes: DAEE-A022
+(module
+  (memory 1)
+  (memory 1))

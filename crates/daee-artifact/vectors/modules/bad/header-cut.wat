@@ -1,0 +1,4 @@
+;; Half a header.
+;; run: reactor
+;; codes: DAEE-A020
+(module binary "\00asm")

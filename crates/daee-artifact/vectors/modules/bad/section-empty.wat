@@ -1,0 +1,4 @@
+;; A section without a count.
+;; run: reactor
+;; codes: DAEE-A022
+(module binary "\00asm\01\00\00\00" "\01\00")

@@ -1,0 +1,4 @@
+;; Functions before types.
+;; run: reactor
+;; codes: DAEE-A022
+(module binary "\00asm\01\00\00\00" "\03\01\00" "\01\01\00")

@@ -1,0 +1,7 @@
+;; An integer where a float is wanted.
+;; run: reactor
+;; codes: DAEE-A022
+(module
+  (func (result f32) (i32.const 1))
+  (memory (export "memory") 1)
+  (func (export "daee_turn") (result i32) (i32.const 0)))

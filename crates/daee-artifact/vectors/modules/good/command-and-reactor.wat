@@ -1,0 +1,6 @@
+;; Exports both entries; the manifest says which.
+;; run: resident
+(module
+  (func (export "daee_turn") (result i32) (i32.const 0))
+  (memory (export "memory") 1)
+  (func (export "_start")))

@@ -1,0 +1,6 @@
+;; The same, afresh for each event.
+;; run: per-event
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (call $proc_exit (i32.const 0))))
