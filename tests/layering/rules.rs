@@ -69,8 +69,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["daee-http"]),
     ("granit-parser", &["daee-manifest"]),
     ("serde-saphyr", &["daee-manifest"]),
-    // A second opinion is no home: what fuzzing finds is compared with it.
-    ("serde_yaml", &["daee-manifest", "daee-fuzz"]),
+    // A second opinion is no home: what fuzzing finds is compared with it, and examples for pipelines are
+    // read with it.
+    ("serde_yaml", &["daee-manifest", "daee-fuzz", "daee-verify"]),
     ("hickory-*", &["daee-egress"]),
     ("psl", &["daee-policy"]),
     ("k256", &["daee-signer"]),
