@@ -119,7 +119,7 @@ impl Manifest {
     pub fn schedule(&self) -> Option<&Schedule> {
         self.schedule.as_ref()
     }
-    /// Its environment.
+    /// Its environment, by name.
     pub fn env(&self) -> &[(String, String)] {
         &self.env
     }
@@ -315,7 +315,7 @@ impl Checks {
         texts.iter().filter_map(|text| self.judge(field, text, &read)).collect()
     }
 
-    /// A map of names and texts that the developer chooses.
+    /// A map of names and texts that the developer chooses, by name.
     fn pairs(
         &mut self,
         field: &'static Field,
@@ -343,7 +343,11 @@ impl Checks {
                 self.wrong(value.span, field.rule, &message);
             }
         }
-        pairs.into_iter().map(|(name, value)| (name.value, value.value)).collect()
+        let mut texts: Vec<_> =
+            pairs.into_iter().map(|(name, value)| (name.value, value.value)).collect();
+        // As the canonical body has them, so that both give an agent the same.
+        texts.sort();
+        texts
     }
 
     /// The texts of a field that has fields of its own.
