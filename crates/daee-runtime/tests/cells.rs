@@ -67,6 +67,7 @@ fn main() {
         ("a_component_is_refused_with_its_fix", a_component_is_refused_with_its_fix),
         ("a_reactor_that_cannot_be_kept_is_refused", a_reactor_that_cannot_be_kept_is_refused),
         ("a_module_larger_than_its_limits_does_not_start", a_module_larger_than_its_limits),
+        ("modules_that_pass_the_check_load", modules_that_pass_the_check_load),
         ("compiling_is_bounded", compiling_is_bounded),
         ("a_cache_that_another_hand_wrote_is_not_run", a_cache_that_another_hand_wrote_is_not_run),
     ]);
@@ -647,6 +648,28 @@ fn a_reactor_that_cannot_be_kept_is_refused() {
     check("(drop (table.grow $t (ref.null func) (i32.const 1)))");
     check("(table.fill $t (i32.const 0) (ref.null func) (i32.const 1))");
     check("(data.drop $d)");
+}
+
+/// The check and the engine know the same features and limits.
+fn modules_that_pass_the_check_load() {
+    let bench = Bench::new(Isolation::InProcess);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../daee-artifact/vectors/modules/good");
+    let mut loaded = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let wat = std::fs::read_to_string(&path).unwrap();
+        let style = match wat.lines().find_map(|line| line.strip_prefix(";; run: ")) {
+            Some("resident") => Some(RunStyle::Resident),
+            Some("per-event") => Some(RunStyle::PerEvent),
+            _ => None,
+        };
+        let name = path.display();
+        let module = bench.prepare(&wat, style).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let started = Agent::start(&bench.runtime, Launch::new(module), Box::new(Nothing(NOW)));
+        assert!(started.is_ok(), "{name}: {:?}", started.err());
+        loaded += 1;
+    }
+    assert!(loaded >= 50);
 }
 
 fn a_module_larger_than_its_limits() {
