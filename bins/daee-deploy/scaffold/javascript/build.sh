@@ -7,23 +7,24 @@ cd "$(dirname "$0")"
 # QuickJS-NG 0.18.0 comes inside of this crate.
 crate=libquickjs-ng-sys version=0.14.0
 sha256=9c81e864c33a1d1543f2f651d7622de0e8fb9b8e0c50b808eee606c056dd02e2
-build=${BUILD:-build}
-quickjs=$build/$crate-$version/embed/quickjs
 
 compile() {
     "${CLANG:-clang-19}" --target=wasm32-wasi -std=gnu23 -Os -DNDEBUG "$@"
 }
 
-mkdir -p build "$build"
-if [ ! -d "$quickjs" ]; then
+mkdir -p build "${BUILD:=build}"
+quickjs=$BUILD/$crate-$version/embed/quickjs
+if [ ! -d "$BUILD/$crate-$version" ]; then
     # Cargo fetches it to look into it, and keeps it.
     cargo info --quiet "$crate@$version" >/dev/null
     archive=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "$crate-$version.crate" | head -n 1)
     echo "$sha256  $archive" | sha256sum --check --quiet
-    tar -xzf "$archive" -C "$build"
+    mkdir -p "$BUILD/new"
+    tar -xzf "$archive" -C "$BUILD/new"
+    mv "$BUILD/new/$crate-$version" "$BUILD"
 fi
 for part in dtoa libregexp libunicode quickjs; do
-    [ -e "$build/$part.o" ] || compile -w -D_GNU_SOURCE -c "$quickjs/$part.c" -o "$build/$part.o"
+    [ -e "$quickjs/$part.o" ] || compile -w -D_GNU_SOURCE -c "$quickjs/$part.c" -o "$quickjs/$part.o"
 done
 
 # The modules, with the names that they are imported by.
@@ -37,6 +38,6 @@ done
     echo '};'
 } >build/files.h
 
-compile -Wall -Wextra -mexec-model=reactor -I "$quickjs" -I build \
+compile -Wall -Wextra -Wno-unused-function -mexec-model=reactor -I "$quickjs" -I build \
     -Wl,--strip-all -Wl,--stack-first -Wl,-z,stack-size=1048576 \
-    daee/daee.c "$build"/*.o -o agent.wasm
+    daee/daee.c "$quickjs"/*.o -o agent.wasm

@@ -105,8 +105,27 @@ pub const TEMPLATES: &[Template] = &[
         build: "./build.sh",
         note: None,
         files: &[
-            files!("scaffold/javascript/" => "": ".gitignore", "README.md", "agent.js", "build.sh",
-                "daee/daee.c", "daee/daee.js"),
+            files!(
+                "scaffold/javascript/" => "":
+                ".gitignore", "README.md", "agent.js", "build.sh", "daee/daee.c", "daee/daee.js",
+            ),
+            files!("../../docs/examples/oracle-c/" => "daee/": "daee.h"),
+        ],
+    },
+    Template {
+        language: "python",
+        run: "",
+        memory: "16MiB",
+        build: "./build.sh",
+        note: None,
+        files: &[
+            files!(
+                "scaffold/python/" => "":
+                ".gitignore", "README.md", "agent.py", "build.sh", "daee/Makefile", "daee/daee.c",
+                "daee/daee.py", "daee/embed.py", "daee/mpconfigport.h", "daee/mphalport.h",
+                "daee/setjmp.h", "daee/sjlj.c",
+            ),
+            files!("../../docs/examples/oracle-c/" => "daee/": "daee.h"),
         ],
     },
 ];

@@ -1,14 +1,7 @@
 /* daee.c: runs agent.js in QuickJS, one call for each event. What JavaScript sees of it is in daee.js. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "daee.h"
 
 #include "quickjs.h"
-
-__attribute__((import_module("daee"), import_name("call"))) int32_t
-door_call(const char *op, size_t op_len, const void *in, size_t in_len);
-__attribute__((import_module("daee"), import_name("read"))) int32_t
-door_read(void *out, size_t cap);
 
 /* FILES: the modules by the names that they are imported by, each with a 0 behind its text. */
 struct file {
@@ -20,6 +13,8 @@ struct file {
 
 /* Of the stack that build.sh gives the module. The rest is for what is called at the end of it. */
 #define JS_STACK_BYTES (384 << 10)
+/* Longer texts are cut, and longer stacks left out: the door takes 64 KiB. */
+#define LINE_BYTES_MAX 4000
 
 static JSContext *ctx;
 static JSValue turn;
@@ -27,64 +22,21 @@ static JSValue turn;
 static int unhandled;
 static JSValue reason;
 
-/* Runs an operation. The answer, a frame, is to be freed. */
-static int32_t door(const char *op, size_t op_len, const char *head, size_t head_len, const uint8_t *body,
-                    size_t body_len, uint8_t **answer, size_t *len) {
-    uint8_t *frame = malloc(4 + head_len + body_len);
-    if (!frame) abort();
-    memcpy(frame, &(uint32_t){head_len}, 4);
-    memcpy(frame + 4, head, head_len);
-    if (body_len) memcpy(frame + 4 + head_len, body, body_len);
-    int32_t code = door_call(op, op_len, frame, 4 + head_len + body_len);
-    free(frame);
-    /* A refusal does not say how long its reason is; a read of nothing does. */
-    *len = code < 0 ? door_read(NULL, 0) : code;
-    *answer = malloc(*len ? *len : 1);
-    if (!*answer) abort();
-    door_read(*answer, *len);
-    return code;
-}
-
-static void log_error(const char *text, size_t len) {
-    /* Escaped, no byte of the text is more than six; none that is over the door's 64 KiB for a head is logged. */
-    if (len > 10000) len = 10000;
-    char *head = malloc(len * 6 + 64), *to = head;
-    if (!head) abort();
-    to = stpcpy(to, "{\"level\":\"error\",\"text\":\"");
-    for (const char *end = text + len; text < end; text++) {
-        unsigned char c = *text;
-        if (c == '"' || c == '\\') {
-            *to++ = '\\';
-            *to++ = c;
-        } else if (c < 0x20) {
-            to = stpcpy(to, "\\u00");
-            *to++ = '0' + (c >> 4);
-            *to++ = "0123456789abcdef"[c & 15];
-        } else {
-            *to++ = c;
-        }
-    }
-    to = stpcpy(to, "\"}");
-    uint8_t *answer;
-    size_t answer_len;
-    door("log", 3, head, to - head, NULL, 0, &answer, &answer_len);
-    free(answer);
-    free(head);
-}
-
 /* Logs what was thrown, with where. */
 static void log_thrown(JSValueConst thrown) {
     const char *text = JS_ToCString(ctx, thrown);
     JSValue stack = JS_IsError(thrown) ? JS_GetPropertyStr(ctx, thrown, "stack") : JS_UNDEFINED;
     const char *where = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
-    char *line = NULL;
-    if (text && where && (line = malloc(strlen(text) + strlen(where) + 2))) {
-        stpcpy(stpcpy(stpcpy(line, text), "\n"), where);
-        for (char *end = line + strlen(line); end > line && end[-1] == '\n';) *--end = 0;
+    struct daee_text line = {0};
+    daee_add(&line, text ? text : "something was thrown that has no text");
+    if (line.len > LINE_BYTES_MAX) line.at[line.len = LINE_BYTES_MAX] = 0;
+    if (where && strlen(where) <= LINE_BYTES_MAX) {
+        daee_add(&line, "\n");
+        daee_add(&line, where);
+        while (line.at[line.len - 1] == '\n') line.at[--line.len] = 0;
     }
-    const char *shown = line ? line : text ? text : "something was thrown that has no text";
-    log_error(shown, strlen(shown));
-    free(line);
+    daee_log("error", line.at, "");
+    free(line.at);
     JS_FreeCString(ctx, where);
     JS_FreeCString(ctx, text);
     JS_FreeValue(ctx, stack);
@@ -101,29 +53,24 @@ static int32_t fail(void) {
 static JSValue js_call(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
     (void)this;
     (void)argc;
-    size_t op_len, head_len, body_len, len;
-    uint8_t *body = JS_GetUint8Array(ctx, &body_len, argv[2]), *answer;
-    if (!body) return JS_EXCEPTION;
-    const char *op = JS_ToCStringLen(ctx, &op_len, argv[0]);
-    const char *head = op ? JS_ToCStringLen(ctx, &head_len, argv[1]) : NULL;
-    if (!head) {
-        JS_FreeCString(ctx, op);
-        return JS_EXCEPTION;
+    size_t body_len;
+    uint8_t *body = JS_GetUint8Array(ctx, &body_len, argv[2]);
+    const char *op = body ? JS_ToCString(ctx, argv[0]) : NULL;
+    const char *head = op ? JS_ToCString(ctx, argv[1]) : NULL;
+    JSValue result = JS_EXCEPTION;
+    if (head) {
+        struct daee_reply reply = daee(op, head, body, body_len);
+        JSValue parts[] = {
+            JS_NewInt32(ctx, reply.code),
+            JS_NewStringLen(ctx, reply.head.at, reply.head.len),
+            JS_NewUint8ArrayCopy(ctx, (uint8_t *)reply.body.at, reply.body.len),
+        };
+        daee_free(&reply);
+        result = JS_NewArrayFrom(ctx, 3, parts);
     }
-    int32_t code = door(op, op_len, head, head_len, body, body_len, &answer, &len);
-    JS_FreeCString(ctx, op);
     JS_FreeCString(ctx, head);
-    uint32_t told = 0;
-    if (len >= 4) memcpy(&told, answer, 4);
-    if (len >= 4 && told > len - 4) abort();
-    size_t start = len < 4 ? 0 : 4 + told;
-    JSValue parts[] = {
-        JS_NewInt32(ctx, code),
-        len < 4 ? JS_NewString(ctx, "{}") : JS_NewStringLen(ctx, (char *)answer + 4, told),
-        JS_NewUint8ArrayCopy(ctx, answer + start, len < 4 ? 0 : len - start),
-    };
-    free(answer);
-    return JS_NewArrayFrom(ctx, 3, parts);
+    JS_FreeCString(ctx, op);
+    return result;
 }
 
 /* decode(bytes): text */
@@ -205,8 +152,7 @@ static int32_t settle(JSValue promise) {
         return 1;
     }
     if (state == JS_PROMISE_PENDING) {
-        const char *why = "the turn waits for a promise that nothing will settle";
-        log_error(why, strlen(why));
+        daee_log("error", "the turn waits for a promise that nothing will settle", "");
         return 1;
     }
     return 0;

@@ -1,0 +1,177 @@
+# daee.py: the module `daee`. An operation that the node refuses raises Refused.
+import json
+from node import call, serve
+
+
+class Refused(Exception):
+    """What the node refused: `code` is "denied", "limit" and so on, `needs` the permission that is missing."""
+
+    def __init__(self, op, head):
+        super().__init__("{}: {}".format(op, head["message"]))
+        self.code = head["code"]
+        self.needs = head.get("needs")
+
+
+def ask(op, head=None, body=b""):
+    """Runs any operation of docs/spec/door.md. The answer's head, and its body."""
+    head = {name: value for name, value in (head or {}).items() if value is not None}
+    code, text, answer = call(op, json.dumps(head), to_bytes(body))
+    told = json.loads(text)
+    if code < 0:
+        raise Refused(op, told)
+    return told, answer
+
+
+class state:
+    """What lasts. Values are kept as JSON; bytes are kept as they are."""
+
+    @staticmethod
+    def get(key, default=None):
+        value = state.get_bytes(key)
+        return default if value is None else json.loads(value)
+
+    @staticmethod
+    def get_bytes(key):
+        """The bytes, or None."""
+        try:
+            return ask("state.get", {"key": key})[1]
+        except Refused as error:
+            if error.code == "not_found":
+                return None
+            raise
+
+    @staticmethod
+    def set(key, value):
+        ask("state.set", {"key": key}, value if is_bytes(value) else json.dumps(value))
+
+    @staticmethod
+    def delete(key):
+        """Whether it was there."""
+        return ask("state.delete", {"key": key})[0]["existed"]
+
+    @staticmethod
+    def keys(prefix=None, after=None, limit=None):
+        """At most 1000 keys in the order of their bytes."""
+        return ask("state.list", {"prefix": prefix, "after": after, "limit": limit})[0]["keys"]
+
+
+class timers:
+    """Events of kind `timer`, once, with this name."""
+
+    @staticmethod
+    def after(name, ms):
+        ask("timer.set", {"name": name, "after_ms": ms})
+
+    @staticmethod
+    def at(name, ms):
+        ask("timer.set", {"name": name, "at_ms": ms})
+
+    @staticmethod
+    def cancel(name):
+        """Whether it was there."""
+        return ask("timer.cancel", {"name": name})[0]["existed"]
+
+
+def log(text, level="info"):
+    """`print` logs at "info" too."""
+    ask("log", {"text": str(text), "level": level})
+
+
+def now():
+    """Milliseconds since 1970."""
+    return ask("now")[0]["ms"]
+
+
+def random(count):
+    return ask("random", {"bytes": count})[1]
+
+
+def publish(topic, value):
+    """Publishes text or bytes on chain."""
+    ask("chain.publish", {"topic": topic}, value)
+
+
+def read_ipfs(cid, max_bytes=None):
+    """The content of a CID, as bytes."""
+    return ask("ipfs.read", {"cid": cid, "max_bytes": max_bytes})[1]
+
+
+class Message:
+    """`headers` are pairs, `body` is bytes."""
+
+    def __init__(self, body, headers):
+        self.body = to_bytes(body)
+        self.headers = headers
+
+    def header(self, name):
+        """The first header of this name, or None."""
+        for known, value in self.headers:
+            if known.lower() == name.lower():
+                return value
+
+    def text(self):
+        return str(self.body, "utf-8")
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Request(Message):
+    def __init__(self, head, body):
+        super().__init__(body, head["headers"])
+        self.method = head["method"]
+        self.path = head["path"]
+        self.query = head["query"]
+
+
+class Response(Message):
+    def __init__(self, body=b"", status=200, headers=None):
+        if headers is None:
+            headers = [] if is_bytes(body) else [("content-type", "text/plain; charset=utf-8")]
+        super().__init__(body, headers)
+        self.status = status
+
+
+def fetch(url, method=None, headers=None, body=b"", timeout_ms=None):
+    head = {"url": url, "method": method, "headers": headers, "timeout_ms": timeout_ms}
+    told, answer = ask("http.fetch", head, body)
+    return Response(answer, told["status"], told["headers"])
+
+
+def is_bytes(value):
+    return isinstance(value, (bytes, bytearray))
+
+
+def to_bytes(value):
+    return value if is_bytes(value) else value.encode()
+
+
+def to_response(answer):
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, str) or is_bytes(answer):
+        return Response(answer)
+    return Response(json.dumps(answer), headers=[("content-type", "application/json")])
+
+
+def turn():
+    """Gives the event to the function of agent.py that has the name of its kind."""
+    event, body = ask("event.next")
+    kind = event["kind"]
+    handle = getattr(agent, kind, None)
+    if not callable(handle):
+        return
+    if kind != "http":
+        event["body"] = body
+        handle(event)
+        return
+    answer = handle(Request(event, body))
+    if answer is not None:
+        answer = to_response(answer)
+        head = {"status": answer.status, "headers": answer.headers}
+        ask("event.answer", head, answer.body)
+
+
+import agent
+
+serve(turn)
