@@ -74,7 +74,10 @@ impl Key {
 
     /// The number itself.
     pub(crate) fn secret(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.secret.to_bytes().into())
+        let bytes = Zeroizing::new(self.secret.to_bytes());
+        let mut secret = Zeroizing::new([0; 32]);
+        secret.copy_from_slice(&bytes);
+        secret
     }
 
     pub(crate) fn from_secret(secret: &[u8; 32]) -> Result<Self, KeyError> {
