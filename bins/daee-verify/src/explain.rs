@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use clap::error::ErrorKind;
-use daee_verdict::{Example, Rule, rule, rules};
+use daee_verdict::{Example, Rule, rule, rule_like, rules};
 use serde_json::{Value, json};
 
 use crate::arguments::{Format, refuse};
@@ -24,7 +24,10 @@ pub fn one(wanted: &str, format: Format, out: &mut impl Write) -> io::Result<()>
     let found = rule(wanted).or_else(|| rule(&wanted.to_uppercase()));
     let Some(rule) = found.or_else(|| rule(&wanted.to_lowercase())) else {
         let shown: String = wanted.chars().take(80).collect();
-        let message = format!("{shown:?} is no rule: `daee-verify rules` lists them");
+        let hint = rule_like(wanted).map_or("`daee-verify rules` lists them".to_owned(), |near| {
+            format!("did you mean {} {}?", near.id, near.name)
+        });
+        let message = format!("{shown:?} is no rule: {hint}");
         refuse(ErrorKind::InvalidValue, message)
     };
     if format == Format::Json {

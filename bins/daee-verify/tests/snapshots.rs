@@ -22,17 +22,21 @@ permissions:
   - "network_outbound:api.coingecko.com"
 "#;
 
+const HIDDEN: &str = "description: \"\u{202e}</failure>::error::\u{1b}[31m\"\n";
+
 const WRONG: &str = "agent_id: talos.oracle.price-eth@1.2\n\
-description: \"\u{202e}</failure>::error::\u{1b}[31m\"\n\
+description: \"</failure>::error::%0A\"\n\
+run: \"::error::%0A]]><x/>\"\n\
 resources:\n  cpu: 0.25\n  memory: 256M\n\
 entry_point: \"oracle.wasm\"\n\
 artifact_hash: 93a44bbb96c7...\n\
 permisions: []\n";
 
 /// Name of the snapshot, exit code, arguments.
-const SUBJECTS: [(&str, i32, &[&str]); 8] = [
+const SUBJECTS: [(&str, i32, &[&str]); 9] = [
     ("manifest", 0, &["manifest", "agent.yaml"]),
     ("wrong-manifest", 1, &["manifest", "wrong.yaml"]),
+    ("hidden-characters", 1, &["manifest", "hidden.yaml"]),
     ("artifact", 1, &["artifact", "other.wasm", "--manifest", "agent.yaml", "--blake3"]),
     ("package", 0, &["package", "oracle.car"]),
     ("wrong-package", 1, &["package", "wrong.car"]),
@@ -48,16 +52,21 @@ fn what_is_printed_is_what_was_looked_at() {
     let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
     let snapshots = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
     let mut differ = Vec::new();
+    let mut compare = |name: String, printed: String| {
+        let file = snapshots.join(&name);
+        if update {
+            fs::write(&file, &printed).unwrap();
+        } else if fs::read_to_string(&file).unwrap_or_default() != printed {
+            differ.push(format!("{name}:\n{printed}"));
+        }
+    };
     for (name, exit, args) in SUBJECTS {
         for format in ["text", "json", "sarif", "junit", "github"] {
-            let printed = printed(folder.path(), args, format, exit);
-            let file = snapshots.join(format!("{name}.{format}"));
-            if update {
-                fs::write(&file, &printed).unwrap();
-            } else if fs::read_to_string(&file).unwrap_or_default() != printed {
-                differ.push(format!("{name}.{format}:\n{printed}"));
-            }
+            compare(format!("{name}.{format}"), printed(folder.path(), args, format, exit));
         }
+    }
+    for (name, args) in [("rules", &["rules"][..]), ("explain", &["explain", "new-star"])] {
+        compare(format!("{name}.text"), printed(folder.path(), args, "text", 0));
     }
     assert!(differ.is_empty(), "not as in tests/snapshots:\n{}", differ.join("\n"));
 }
@@ -74,6 +83,7 @@ fn fill(folder: &Path) {
         .replace("256MiB", "512MiB");
     write("agent.yaml", yaml.as_bytes());
     write("wrong.yaml", WRONG.as_bytes());
+    write("hidden.yaml", HIDDEN.as_bytes());
     write("new.yaml", (wider + "durability: checkpoint\nenv:\n  PAIR: \"ETH/USD\"\n").as_bytes());
     write("other.wasm", b"\0asm\x01\0\0\0");
     write("oracle.car", &car);

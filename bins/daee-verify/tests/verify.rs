@@ -37,6 +37,12 @@ fn program() -> Command {
     program
 }
 
+/// A program that runs another on a terminal.
+#[expect(clippy::disallowed_methods, reason = "only a terminal gets colour")]
+fn terminal() -> Command {
+    Command::new("script")
+}
+
 fn run(args: &[&str]) -> Output {
     program().args(args).output().unwrap()
 }
@@ -326,6 +332,23 @@ fn a_pipe_gets_no_colour_and_no_command_to_the_terminal() {
 }
 
 #[test]
+fn a_terminal_gets_colour_unless_it_wants_none() {
+    let good = Good::new();
+    let on_a_terminal = |no_color: &str| {
+        let command = format!("{} manifest agent.yaml", env!("CARGO_BIN_EXE_daee-verify"));
+        let mut script = terminal();
+        script.current_dir(good.folder.path()).env("NO_COLOR", no_color);
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output()
+    };
+    let Ok(coloured) = on_a_terminal("") else {
+        println!("skipped: there is no script(1), which makes terminals");
+        return;
+    };
+    assert!(shown(&coloured).contains("\x1b[1;32mverified\x1b[0m"), "{}", shown(&coloured));
+    assert!(!shown(&on_a_terminal("1").unwrap()).contains('\x1b'));
+}
+
+#[test]
 fn a_verdict_that_cannot_be_written_is_none() {
     let good = Good::new();
     let yaml = good.path("agent.yaml");
@@ -459,6 +482,8 @@ fn the_rules_are_told_to_people_and_scripts() {
         let text = shown(&run(&["explain", asked]));
         assert!(text.starts_with("DAEE-M003 unknown-key\n"), "{asked}: {text}");
     }
+    let slip = String::from_utf8(run(&["explain", "unknown-kex"]).stderr).unwrap();
+    assert!(slip.contains("did you mean DAEE-M003 unknown-key?"), "{slip}");
     let schema: Value = serde_json::from_str(&shown(&run(&["schema"]))).unwrap();
     assert_eq!(schema, daee_manifest::json_schema());
 }

@@ -17,6 +17,6 @@ pub use judge::{Expected, artifact, manifest, manifest_or_package, package};
 pub use name::Name;
 pub use policy::{POLICY_BYTES_MAX, Policy, PolicyError};
 pub use report::{Finding, Level, Report, Source, Verdict};
-pub use rules::{Example, Group, Rule, rule, rules};
+pub use rules::{Example, Group, Rule, rule, rule_like, rules};
 pub use signatures::Signers;
 pub use upgrade::upgrade;

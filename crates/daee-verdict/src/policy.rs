@@ -9,7 +9,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{Group, Level, Report, Signers, permission, rule, rules};
+use crate::{Group, Level, Report, Signers, permission, rule, rules, rules::nearest};
 
 /// Most bytes of a policy that are read.
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
@@ -173,14 +173,8 @@ fn wrong<T>(at: &Spanned<T>, why: impl Into<String>) -> Wrong {
 }
 
 fn unknown<T>(at: &Spanned<T>, written: &str, known: &[&str]) -> Wrong {
-    let near = known
-        .iter()
-        .map(|known| {
-            (strsim::damerau_levenshtein(&written.to_lowercase(), &known.to_lowercase()), known)
-        })
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .min();
-    let hint = near.map_or(String::new(), |(_, near)| format!(", did you mean {near}?"));
+    let near = nearest(written, known);
+    let hint = near.map_or(String::new(), |near| format!(", did you mean {near}?"));
     let shown: String = written.chars().take(80).collect();
     wrong(at, format!("unknown: {shown}{hint}"))
 }

@@ -97,6 +97,21 @@ pub fn rule(id_or_name: &str) -> Option<&'static Rule> {
     rules().find(|rule| rule.id == id_or_name || rule.name == id_or_name)
 }
 
+/// The rule whose id or name is nearest to what was written, if one is near.
+pub fn rule_like(written: &str) -> Option<&'static Rule> {
+    let known: Vec<&str> = rules().flat_map(|rule| [rule.id, rule.name]).collect();
+    nearest(written, &known).and_then(rule)
+}
+
+/// The known word nearest to what was written, if it is near.
+pub(crate) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    let written: String = written.chars().take(80).collect::<String>().to_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&written, &known.to_lowercase());
+    let near = known.iter().map(|known| (distance(known), *known));
+    let near = near.filter(|(distance, known)| *distance <= known.len().div_ceil(3)).min();
+    near.map(|(_, known)| known)
+}
+
 impl Rule {
     /// Where it is explained.
     pub fn url(&self) -> String {

@@ -79,7 +79,7 @@ fn looked_at(rule: &Rule, report: &Report) -> bool {
         Group::Manifest => kind != Group::Artifact || report.source.is_some(),
         Group::Artifact => matches!(kind, Group::Artifact | Group::Package | Group::Signature),
         Group::Package => matches!(kind, Group::Package | Group::Signature),
-        Group::Signature => kind == Group::Signature,
+        Group::Signature => report.facts.iter().any(|(name, _)| *name == "signed_by"),
         Group::Upgrade => kind == Group::Upgrade,
         Group::Program => rule.id == "DAEE-V001",
     }

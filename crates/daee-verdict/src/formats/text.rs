@@ -168,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn colour_adds_nothing_but_colour() {
+        let mut report = Report::new(Group::Manifest, Name::from("a.yaml"));
+        for level in [Level::Note, Level::Warning, Level::Error] {
+            report.findings.push(Finding { level, ..Finding::error("DAEE-M001", "x") });
+        }
+        let written = |colour| {
+            let mut out = Vec::new();
+            write(&report, colour, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let coloured = written(true);
+        let bare = [RED, YELLOW, BLUE, GREEN, "\x1b[0m"]
+            .iter()
+            .fold(coloured.clone(), |text, colour| text.replace(colour, ""));
+        assert_eq!(bare, written(false));
+        assert!(coloured.contains(YELLOW) && !bare.contains('\x1b'));
+    }
+
+    #[test]
     fn more_findings_than_anyone_reads_are_counted() {
         let mut report = Report::new(Group::Manifest, Name::stdin());
         report.findings = vec![Finding::error("DAEE-M001", "x"); SHOWN_MAX + 7];
