@@ -59,6 +59,9 @@ pub enum Command {
     Check {
         #[command(flatten)]
         package: PackagePath,
+        /// Levels of rules, signers and bounds, as TOML, as `daee-verify` takes them
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// Hand a package to nodes, Kubo and pinning services, and compare the CIDs that come back
     Publish {

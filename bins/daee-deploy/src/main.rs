@@ -39,7 +39,9 @@ fn main() -> ExitCode {
             Command::Pack { package, out: file } => {
                 commands::package::pack(&out, &package.path, file.as_deref())
             }
-            Command::Check { package } => commands::package::check(&out, &package.path),
+            Command::Check { package, policy } => {
+                commands::package::check(&out, &package.path, policy.as_deref())
+            }
             Command::Publish { package, places } => {
                 commands::publish::publish(&out, &access, &package.path, places).await
             }

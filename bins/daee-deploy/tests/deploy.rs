@@ -300,7 +300,7 @@ async fn an_artifact_of_several_blocks_is_published_and_not_paid_for() {
     let url = format!("http://{}", node.address());
     here.check(&["publish", "agent", "--node", &url], 1, &["DAEE-U060", "`--kubo`"]).await;
     for command in [&["up", "agent", "--max-rate", "1"][..], &["update", "1", "agent"]] {
-        here.check(command, 1, &["DAEE-U005", "1 MiB", "wasm-opt"]).await;
+        here.check(command, 1, &["DAEE-U007", "1 MiB", "wasm-opt"]).await;
     }
 }
 

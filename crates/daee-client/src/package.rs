@@ -12,9 +12,9 @@ use daee_artifact::{
 use daee_http::Bytes;
 use daee_ipfs::{Car, Source};
 use daee_manifest::{MANIFEST_BYTES_MAX, Manifest};
-use daee_signer::publisher::signature_path;
+use daee_signer::publisher::{SIGNATURE_FILE_BYTES_MAX, signature_path};
 use daee_types::{ArtifactHash, BodyHash, ByteSize, Coded, Fault};
-use daee_verdict::{Expected, Finding, Group, Name, Report, Verdict};
+use daee_verdict::{Expected, Finding, Group, Name, Policy, Report, Verdict};
 
 use crate::fill::{filled, noted};
 
@@ -98,7 +98,7 @@ impl Coded for PackageError {
             PackageError::Wrong(_) => "DAEE-U002",
             PackageError::NoPlace(_) => "DAEE-U003",
             PackageError::Unwritable { .. } => "DAEE-U004",
-            PackageError::TooLarge(_) => "DAEE-U005",
+            PackageError::TooLarge(_) => "DAEE-U007",
         }
     }
     fn fault(&self) -> Fault {
@@ -106,17 +106,27 @@ impl Coded for PackageError {
     }
 }
 
-/// Judges a folder with an `agent.yaml`, a manifest and the artifact beside it, or a `.car` file, and
-/// changes nothing. What cannot be read is said in the report.
-pub fn check(path: &Path) -> Report {
-    match judged(path) {
-        Ok(Judged { report, .. }) => report,
+/// Judges a folder with an `agent.yaml`, a manifest and the artifact beside it, or a `.car` file, as a
+/// policy has it, and changes nothing. What cannot be read is said in the report.
+pub fn check(path: &Path, policy: &Policy) -> Report {
+    let mut report = match judged(path) {
+        Ok(Judged { mut report, signatures, .. }) => {
+            if policy.signers().is_some() {
+                match beside(&signatures) {
+                    Ok(file) => report.judge_signatures(file.as_deref(), policy.signers()),
+                    Err(error) => report.fail(error),
+                }
+            }
+            report
+        }
         Err(error) => {
             let mut report = Report::new(Group::Program, Name::from(path));
             report.fail(error);
             report
         }
-    }
+    };
+    policy.apply(&mut report);
+    report
 }
 
 impl Parcel {
@@ -507,6 +517,11 @@ fn add_artifact(manifest: &mut Report, artifact: Report, added: u32) {
 
 fn lines(text: &[u8]) -> u32 {
     text.iter().filter(|byte| **byte == b'\n').count().try_into().unwrap_or(u32::MAX)
+}
+
+/// The signature file of a package, if there is one.
+fn beside(path: &Path) -> Result<Option<Vec<u8>>, PackageError> {
+    if path.exists() { read(path, SIGNATURE_FILE_BYTES_MAX).map(Some) } else { Ok(None) }
 }
 
 /// The whole file, and no more than one byte over `limit`, by which the reader sees that there is more.

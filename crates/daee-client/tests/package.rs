@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use daee_artifact::{ArtifactCid, Cid};
 use daee_client::{Package, PackageError, Parcel, check};
 use daee_types::{ArtifactHash, Coded as _};
-use daee_verdict::Finding;
+use daee_verdict::{Finding, Level, Policy, Verdict};
 use tempfile::TempDir;
 
 const MANIFEST: &str = r#"# an oracle
@@ -45,9 +45,10 @@ impl Folder {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        let report = check(self.0.path());
-        assert_eq!(Package::read(self.0.path()).is_ok(), report.findings.is_empty());
-        report.findings
+        let report = check(self.0.path(), &Policy::default());
+        let verified = report.verdict() == Verdict::Verified;
+        assert_eq!(Package::read(self.0.path()).is_ok(), verified);
+        report.findings.into_iter().filter(|finding| finding.level == Level::Error).collect()
     }
 
     /// `line rule` of every finding.
@@ -180,20 +181,44 @@ fn a_module_of_several_blocks_is_packed_and_not_deployed() {
     assert!(folder.yaml().contains(&format!("  # of the release build\n# cid: {cid}\n")));
 
     for path in [folder.0.path().to_owned(), folder.path("agent.yaml"), packed.file.clone()] {
-        assert!(check(&path).findings.is_empty(), "{}", path.display());
+        assert_eq!(
+            check(&path, &Policy::default()).verdict(),
+            Verdict::Verified,
+            "{}",
+            path.display()
+        );
         let parcel = Parcel::read(&path).unwrap();
         assert_eq!(parcel.car().roots(), packed.package.car().roots());
         let size = fs::metadata(&packed.file).unwrap().len();
         assert_eq!(parcel.car().bytes(), size, "as large as it was written");
         let error = Package::read(&path).unwrap_err();
-        assert_eq!(error.code(), "DAEE-U005");
+        assert_eq!(error.code(), "DAEE-U007");
         assert!(error.to_string().contains("wasm-opt"), "{error}");
     }
     let mut car = fs::read(&packed.file).unwrap();
     *car.last_mut().unwrap() ^= 1;
     fs::write(&packed.file, car).unwrap();
-    assert_eq!(check(&packed.file).findings[0].rule, "DAEE-A011");
+    assert_eq!(check(&packed.file, &Policy::default()).findings[0].rule, "DAEE-A011");
     assert!(Parcel::read(&packed.file).is_err());
+}
+
+#[test]
+fn a_policy_decides_what_fails_and_whose_signature_is_asked_for() {
+    let folder = Folder::new(&MANIFEST.replace("0.25", "0.5"), &reactor());
+    let verdict = |policy: &str, rule: Option<&str>| {
+        let policy = Policy::read(policy.as_bytes()).unwrap();
+        let report = check(folder.0.path(), &policy);
+        assert_eq!(report.verdict() == Verdict::Verified, rule.is_none(), "{report:#?}");
+        let found = report.findings.iter().any(|finding| Some(finding.rule) == rule);
+        assert_eq!(found, rule.is_some(), "{report:#?}");
+    };
+    verdict("", None);
+    verdict("[bounds]\ncpu = \"250m\"\n", Some("DAEE-V021"));
+    let signed =
+        "[signatures]\nthreshold = 1\nsigners = [\"0x0000000000000000000000000000000000000001\"]\n";
+    verdict(signed, Some("DAEE-V015"));
+    fs::write(folder.path("agent.sig.json"), "{}").unwrap();
+    verdict(signed, Some("DAEE-S021"));
 }
 
 #[test]

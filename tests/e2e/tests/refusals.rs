@@ -267,7 +267,7 @@ async fn a_manifest_that_does_not_fit_its_hash_is_refused(here: &Here) -> Cost {
     ended(
         &here.run(&["up", text(&car), "--max-rate", "50"]).await,
         1,
-        &["DAEE-U005", "pack it again"],
+        &["DAEE-V002", "pack it again"],
     );
     assert_eq!(here.deployments().await, before, "nothing was deployed");
 

@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::{fs, io::Read as _, path::Path};
 
 use daee_client::{Market, Package, Packed, Parcel, Taken};
+use daee_verdict::{Group, POLICY_BYTES_MAX, Policy, Report};
 use serde::Serialize;
 
 use crate::{failure::Failure, show::Out};
@@ -80,10 +81,28 @@ pub fn pack(out: &Out, path: &Path, to: Option<&Path>) -> Result<u8, Failure> {
 }
 
 /// The verdict of daee-verify, in its words and its JSON.
-pub fn check(out: &Out, path: &Path) -> Result<u8, Failure> {
-    let report = daee_client::check(path);
+pub fn check(out: &Out, path: &Path, policy: Option<&Path>) -> Result<u8, Failure> {
+    let report = match policy.map(|file| read_policy(file).map_err(Box::new)).transpose() {
+        Ok(policy) => daee_client::check(path, &policy.unwrap_or_default()),
+        Err(report) => *report,
+    };
     out.verdict(&report)?;
     Ok(report.verdict().exit_code())
+}
+
+/// A policy, or the report that says why there is none.
+fn read_policy(file: &Path) -> Result<Policy, Report> {
+    let mut report = Report::new(Group::Program, file.into());
+    let read = fs::File::open(file).and_then(|open| {
+        let mut bytes = Vec::new();
+        open.take(POLICY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    match read.map(|bytes| Policy::read(&bytes)) {
+        Ok(Ok(policy)) => return Ok(policy),
+        Ok(Err(error)) => report.refuse_policy(&file.into(), &error),
+        Err(error) => report.fail(format_args!("{} cannot be read: {error}", file.display())),
+    }
+    Err(report)
 }
 
 /// Publishes to these nodes, or to the network's where none is named, and says so.
