@@ -19,8 +19,8 @@ const MODULES: &str = "crates/daee-artifact/vectors/modules";
 fn good_manifests_are_verified() {
     let good = files(&format!("{MANIFESTS}/good"));
     assert!(good.len() >= 100, "only {}", good.len());
-    for (at, file) in good.iter().enumerate() {
-        check(&["manifest", path(file)], format_of(at), 0, &[]);
+    for file in &good {
+        check(&["manifest", path(file)], 0, &[]);
     }
 }
 
@@ -30,11 +30,13 @@ fn bad_manifests_are_findings_with_the_rules_that_they_break() {
     let listed: Value = serde_json::from_slice(&listed).unwrap();
     let bad = files(&format!("{MANIFESTS}/bad"));
     assert!(bad.len() >= 100, "only {}", bad.len());
-    for (at, file) in bad.iter().enumerate() {
+    for file in &bad {
         let problems = listed[file.file_stem().unwrap().to_str().unwrap()].as_array().unwrap();
-        let rules: Vec<&str> =
-            problems.iter().map(|at| at.as_str().unwrap().split(' ').next_back().unwrap()).collect();
-        check(&["manifest", path(file)], format_of(at), 1, &rules);
+        let rules: Vec<&str> = problems
+            .iter()
+            .map(|at| at.as_str().unwrap().split(' ').next_back().unwrap())
+            .collect();
+        check(&["manifest", path(file)], 1, &rules);
     }
 }
 
@@ -42,8 +44,8 @@ fn bad_manifests_are_findings_with_the_rules_that_they_break() {
 fn good_modules_are_verified() {
     let good = files(&format!("{MODULES}/good"));
     assert!(good.len() >= 50, "only {}", good.len());
-    for (at, file) in good.iter().enumerate() {
-        Module::of(file).check(format_of(at), 0);
+    for file in &good {
+        Module::of(file).check(0);
     }
 }
 
@@ -51,8 +53,8 @@ fn good_modules_are_verified() {
 fn bad_modules_are_findings_with_the_rules_that_they_break() {
     let bad = files(&format!("{MODULES}/bad"));
     assert!(bad.len() >= 50, "only {}", bad.len());
-    for (at, file) in bad.iter().enumerate() {
-        Module::of(file).check(format_of(at), 1);
+    for file in &bad {
+        Module::of(file).check(1);
     }
 }
 
@@ -65,9 +67,8 @@ struct Module {
 impl Module {
     fn of(file: &Path) -> Self {
         let text = fs::read_to_string(file).unwrap();
-        let line = |key: &str| {
-            text.lines().find_map(|line| line.strip_prefix(&format!(";; {key}: ")))
-        };
+        let line =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(&format!(";; {key}: ")));
         let wasm = wat::parse_str(&text).unwrap();
         let run = match line("run").unwrap() {
             "reactor" => String::new(),
@@ -82,35 +83,34 @@ impl Module {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("module.wasm"), wasm).unwrap();
         fs::write(folder.path().join("agent.yaml"), manifest).unwrap();
-        let rules = line("codes").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let rules =
+            line("codes").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         Self { folder, rules }
     }
 
-    fn check(&self, format: &str, exit: i32) {
-        let [module, manifest] = ["module.wasm", "agent.yaml"].map(|name| self.folder.path().join(name));
+    fn check(&self, exit: i32) {
+        let [module, manifest] =
+            ["module.wasm", "agent.yaml"].map(|name| self.folder.path().join(name));
         let rules: Vec<&str> = self.rules.iter().map(String::as_str).collect();
-        check(&["artifact", path(&module), "--manifest", path(&manifest)], format, exit, &rules);
+        check(&["artifact", path(&module), "--manifest", path(&manifest)], exit, &rules);
     }
 }
 
-/// The exit code, and that each of the rules is named, whatever the format.
-fn check(args: &[&str], format: &str, exit: i32, rules: &[&str]) {
-    let output = verify(&[args, &["--format", format]].concat());
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(exit), "{args:?} as {format}: {shown}");
-    for rule in rules {
-        assert!(shown.contains(rule), "{args:?} as {format}: no {rule} in {shown}");
+/// The exit code, and that each of the rules is named, in every format.
+fn check(args: &[&str], exit: i32, rules: &[&str]) {
+    for format in FORMATS {
+        let output = verify(&[args, &["--format", format]].concat());
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(exit), "{args:?} as {format}: {shown}");
+        for rule in rules {
+            assert!(shown.contains(rule), "{args:?} as {format}: no {rule} in {shown}");
+        }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is about the program")]
 fn verify(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_daee-verify")).args(args).output().unwrap()
-}
-
-/// Each format in its turn.
-fn format_of(at: usize) -> &'static str {
-    FORMATS[at % FORMATS.len()]
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
