@@ -255,11 +255,12 @@ impl Sections {
         };
         let go_on = see(Unit::Part, &self.buffer, self.skipped);
         self.buffer.clear();
-        let count = u32::try_from(count).expect("it has 32 bits");
-        self.at = self.before_body(count, left)?;
         if !go_on {
             self.stop();
+            return Ok(1);
         }
+        let count = u32::try_from(count).expect("it has 32 bits");
+        self.at = self.before_body(count, left)?;
         Ok(1)
     }
 

@@ -1,7 +1,7 @@
 use wasmparser::{
     BinaryReader, BinaryReaderError, Chunk, ConstExpr, DataKind, Element, ElementItems,
     ElementKind, ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody, Import,
-    Parser, Payload, TypeRef, TypeSectionReader, ValType, ValidPayload, Validator,
+    Parser, Payload, TableInit, TypeRef, TypeSectionReader, ValType, ValidPayload, Validator,
     ValidatorResources, WasmFeatures,
 };
 
@@ -267,7 +267,11 @@ impl Survey {
             Payload::TableSection(tables) => {
                 let mut elements = 0_u64;
                 for table in tables.clone() {
-                    elements = elements.saturating_add(table?.ty.initial);
+                    let table = table?;
+                    if let TableInit::Expr(expression) = &table.init {
+                        self.constant(expression);
+                    }
+                    elements = elements.saturating_add(table.ty.initial);
                 }
                 self.within("table elements", elements, TABLE_ELEMENTS_MAX);
             }
