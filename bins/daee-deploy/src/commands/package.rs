@@ -82,7 +82,7 @@ pub fn pack(out: &Out, path: &Path, to: Option<&Path>) -> Result<u8, Failure> {
 
 /// The verdict of daee-verify, in its words and its JSON.
 pub fn check(out: &Out, path: &Path, policy: Option<&Path>) -> Result<u8, Failure> {
-    let report = match policy.map(|file| read_policy(file).map_err(Box::new)).transpose() {
+    let report = match policy.map(read_policy).transpose() {
         Ok(policy) => daee_client::check(path, &policy.unwrap_or_default()),
         Err(report) => *report,
     };
@@ -91,8 +91,8 @@ pub fn check(out: &Out, path: &Path, policy: Option<&Path>) -> Result<u8, Failur
 }
 
 /// A policy, or the report that says why there is none.
-fn read_policy(file: &Path) -> Result<Policy, Report> {
-    let mut report = Report::new(Group::Program, file.into());
+fn read_policy(file: &Path) -> Result<Policy, Box<Report>> {
+    let mut report = Box::new(Report::new(Group::Program, file.into()));
     let read = fs::File::open(file).and_then(|open| {
         let mut bytes = Vec::new();
         open.take(POLICY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
