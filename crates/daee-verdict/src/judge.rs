@@ -56,6 +56,7 @@ pub fn artifact(name: Name, mut from: impl Read, expected: &Expected) -> Report 
     let read = pieces(&mut from, PACKAGE_BYTES_MAX, |piece| {
         if first && is_car(piece) {
             car = Some(ArtifactReader::new());
+            pass.leaves = None;
         }
         first = false;
         match &mut car {
@@ -68,11 +69,14 @@ pub fn artifact(name: Name, mut from: impl Read, expected: &Expected) -> Report 
         report.unread(&name, error);
         return report;
     }
-    if let Some(Err(problems)) = car.map(ArtifactReader::finish) {
-        report.findings.extend(problems.iter().map(Finding::of));
-        return report;
-    }
-    let Passed { hash, cid, size, module, blake3 } = match pass.finish() {
+    let known = match car.map(ArtifactReader::finish).transpose() {
+        Ok(known) => known.map(|(cid, _)| cid),
+        Err(problems) => {
+            report.findings.extend(problems.iter().map(Finding::of));
+            return report;
+        }
+    };
+    let Passed { hash, cid, size, module, blake3 } = match pass.finish(known) {
         Ok(passed) => passed,
         Err(error) => {
             report.findings.push(Finding::of(&error));
@@ -104,9 +108,8 @@ pub fn artifact(name: Name, mut from: impl Read, expected: &Expected) -> Report 
 pub fn package(name: Name, mut from: impl Read) -> Report {
     let mut report = Report::new(Group::Package, name.clone());
     let (mut reader, mut pass) = (Reader::new(), Pass::new(false));
-    let mut bytes = 0;
+    pass.leaves = None;
     let read = pieces(&mut from, PACKAGE_BYTES_MAX, |piece| {
-        bytes += piece.len() as u64;
         reader.update(piece, |artifact| pass.update(artifact));
         true
     });
@@ -124,15 +127,14 @@ pub fn package(name: Name, mut from: impl Read) -> Report {
         report.read_manifest(&yaml, name, Some("agent.yaml"));
     }
     let Ok(Parts { artifact, body, .. }) = parts else { return report };
-    let Passed { hash, cid, size, module, .. } = match pass.finish() {
+    let Passed { hash, cid, size, module, .. } = match pass.finish(Some(artifact)) {
         Ok(passed) => passed,
         Err(error) => {
             report.findings.push(Finding::of(&error));
             return report;
         }
     };
-    debug_assert_eq!(cid, artifact);
-    report.is_artifact(&hash, artifact, size);
+    report.is_artifact(&hash, cid, size);
     let Some(manifest) = &report.manifest else { return report };
     if body != manifest.canonical_body().as_bytes() {
         let message = "the canonical body is not that of agent.yaml: pack it again";
@@ -273,7 +275,9 @@ struct Pass {
     size: u64,
     /// The bytes, while they fit into one block, whose CID is their hash: nothing is hashed twice.
     head: Vec<u8>,
-    long: Option<(Whole, FileHasher)>,
+    whole: Option<Whole>,
+    /// Nothing there where somebody else hashes the blocks.
+    leaves: Option<FileHasher>,
     module: ModuleReader,
     blake3: Option<Blake3Hasher>,
 }
@@ -291,7 +295,8 @@ impl Pass {
         Self {
             size: 0,
             head: Vec::new(),
-            long: None,
+            whole: None,
+            leaves: Some(FileHasher::new()),
             module: ModuleReader::new(),
             blake3: blake3.then(Blake3Hasher::new),
         }
@@ -307,25 +312,28 @@ impl Pass {
             self.head.extend_from_slice(piece);
             return;
         }
-        let (whole, leaves) = self.long.get_or_insert_with(|| (Whole::new(), FileHasher::new()));
+        let whole = self.whole.get_or_insert_with(Whole::new);
         for bytes in [&std::mem::take(&mut self.head), piece] {
             // To the other thread first, so that it has work while the leaves are hashed here.
             whole.update(bytes);
-            leaves.update(bytes);
+            if let Some(leaves) = &mut self.leaves {
+                leaves.update(bytes);
+            }
         }
     }
 
-    fn finish(self) -> Result<Passed, ArtifactTooLarge> {
-        let Self { size, head, long, module, blake3 } = self;
-        let (hash, cid) = match long {
-            Some((whole, leaves)) => {
-                let layout = leaves.finish()?;
-                (whole.finish(), layout.cid())
-            }
-            None => {
-                let hash = ArtifactHash::of(&head);
-                (hash, ArtifactCid::Block((&hash).into()))
-            }
+    /// `known` is the CID under which all of these bytes were verified.
+    fn finish(self, known: Option<ArtifactCid>) -> Result<Passed, ArtifactTooLarge> {
+        let Self { size, head, whole, leaves, module, blake3 } = self;
+        let hash = match (whole, known) {
+            (Some(whole), _) => whole.finish(),
+            (None, Some(ArtifactCid::Block(cid))) => ArtifactHash::new(cid.digest()),
+            (None, _) => ArtifactHash::of(&head),
+        };
+        let cid = match (known, leaves) {
+            (Some(cid), _) => cid,
+            (None, Some(leaves)) if size > BLOCK_BYTES_MAX as u64 => leaves.finish()?.cid(),
+            (None, _) => ArtifactCid::Block((&hash).into()),
         };
         let blake3 = blake3.map(|hasher| {
             hasher.finish().iter().map(|byte| format!("{byte:02x}")).collect::<String>()

@@ -1,7 +1,7 @@
 use daee_signer::publisher::{SignatureFile, Signed, Trust};
 use daee_types::{Address, Domain};
 
-use crate::{Finding, Report};
+use crate::{Finding, Report, Verdict};
 
 /// Whose signatures a package needs.
 #[derive(Clone, Debug)]
@@ -32,36 +32,26 @@ impl Report {
             }
         };
         let Some(statement) = self.statement() else {
-            self.fail(
-                "what was signed cannot be compared: manifest and artifact are not both known",
-            );
+            // What keeps it from being known is a finding, unless nobody gave it.
+            if self.verdict() == Verdict::Verified {
+                self.fail("what was signed cannot be compared: give manifest and artifact");
+            }
             return;
         };
-        match asked {
-            Some(Signers { trust, domain }) => {
-                match file.judge(&statement, domain.as_ref(), trust) {
-                    Ok(signed) => self.signed(&signed),
-                    Err(problems) => self.findings.extend(problems.iter().map(Finding::of)),
-                }
-            }
-            None => {
-                // Nobody says whom to trust: it is told who signed, and whether they did.
-                match Trust::new(file.signers(), 1, Vec::new()) {
-                    Ok(trust) => match file.judge(&statement, None, &trust) {
-                        Ok(signed) => self.signed(&signed),
-                        Err(problems) => self.findings.extend(problems.iter().map(Finding::of)),
-                    },
-                    Err(_) => {
-                        self.say(
-                            "DAEE-V015",
-                            None,
-                            "nobody signed: the file holds no right signature",
-                        );
-                    }
-                }
-                let message = "nothing says whose signatures count: name the signers in a policy";
-                self.say("DAEE-V016", None, message);
-            }
+        if asked.is_none() {
+            let message = "nothing says whose signatures count: name the signers in a policy";
+            self.say("DAEE-V016", None, message);
+        }
+        // Then it is told who signed, and whether they did.
+        let anyone = || Trust::new(file.signers(), 1, Vec::new());
+        let Ok(trust) = asked.map_or_else(anyone, |asked| Ok(asked.trust.clone())) else {
+            self.say("DAEE-V015", None, "nobody signed: the file holds no right signature");
+            return;
+        };
+        let domain = asked.and_then(|asked| asked.domain.as_ref());
+        match file.judge(&statement, domain, &trust) {
+            Ok(signed) => self.signed(&signed),
+            Err(problems) => self.findings.extend(problems.iter().map(Finding::of)),
         }
     }
 

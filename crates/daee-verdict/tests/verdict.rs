@@ -307,3 +307,20 @@ fn a_car_of_the_artifact_alone_is_the_artifact() {
     let report = artifact(Name::from("x.car"), &car[..car.len() - 1], &expected);
     assert_eq!(rules_of(&report), ["DAEE-A017"]);
 }
+
+#[test]
+fn signatures_over_what_is_not_known_verify_nothing() {
+    use daee_signer::publisher::SignatureFile;
+    let statement = package(&car()).statement().unwrap();
+    let domain = daee_types::Domain { chain_id: 1, manager: daee_types::Address([7; 20]) };
+    let unsigned = SignatureFile::new(statement, domain).to_json();
+    let judged = |mut report: Report| {
+        report.judge_signatures(Some(unsigned.as_bytes()), None);
+        (report.verdict(), rules_of(&report))
+    };
+    // A manifest alone, whose artifact nobody gave.
+    assert_eq!(judged(manifest(&yaml(""))), (Verdict::Error, vec!["DAEE-V001"]));
+    let broken = package(&daee_artifact::package::write(&wasm(), b"{}", b"- a\n").unwrap());
+    assert_eq!(judged(broken), (Verdict::Findings, vec!["DAEE-M002"]));
+    assert_eq!(judged(package(&car())), (Verdict::Findings, vec!["DAEE-V016", "DAEE-V015"]));
+}
