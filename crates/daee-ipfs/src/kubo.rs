@@ -390,7 +390,9 @@ pub(crate) fn escaped(byte: u8) -> String {
 
 fn unlocked(status: u16) -> &'static str {
     match status {
-        401 | 403 => "; it wants to know who asks",
+        401 | 403 => {
+            "; what opens it is read from DAEE_KUBO_AUTH, or from the file of `--kubo-auth-file`"
+        }
         _ => "",
     }
 }

@@ -104,7 +104,7 @@ async fn what_answers_in_another_way_is_said_to_be_something_else() {
     check(500, "<html>", "DAEE-I035", &["500"]).await;
     check(200, vec![b' '; 300 << 10], "DAEE-I035", &["larger than"]).await;
     check(500, "{\"Message\":\"not a CAR\"}", "DAEE-I034", &["not a CAR"]).await;
-    check(401, "Unauthorized", "DAEE-I034", &["it wants to know who asks"]).await;
+    check(401, "Unauthorized", "DAEE-I034", &["DAEE_KUBO_AUTH"]).await;
     let loud = format!("{{\"Message\":\"{}\\u001b[31m\"}}", "x".repeat(10_000));
     let (_server, kubo) = serve(503, loud).await;
     let error = kubo.version().await.unwrap_err();
