@@ -144,7 +144,7 @@ fn javascript_is_built_and_runs_and_what_it_throws_undoes_the_turn() {
                 case "/unknown": ask("make.tea");
                 case "/none": state.set("none", undefined);
                 case "/deep": (function deep() { deep(); deep(); })();
-                case "/answer": return { toJSON() { throw 7; } };
+                case "/answer": return { toJSON() { throw "seven"; } };
                 case "/caught": await left().catch(() => {});
             }
             return { visits, seen: seen.length };
@@ -162,7 +162,7 @@ fn javascript_is_built_and_runs_and_what_it_throws_undoes_the_turn() {
             ("/unknown", "Refused: make.tea: "),
             ("/none", "TypeError: none: "),
             ("/deep", "RangeError: Maximum call stack size exceeded\n    at deep (agent.js:"),
-            ("/answer", "7"),
+            ("/answer", "seven"),
         ],
         r#"{"visits":N,"seen":N}"#,
     );
