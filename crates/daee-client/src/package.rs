@@ -249,9 +249,6 @@ fn pack(path: &Path, out: Option<&Path>) -> Result<(Packed<Parcel>, Option<Bytes
     let mut package = judged.parcel()?;
     let artifact = folder.path.join(package.manifest.entry_point());
     let file = out.map_or_else(|| artifact.with_extension("car"), Path::to_owned);
-    if filled {
-        replace(&folder.file, |to| to.write_all(&yaml))?;
-    }
     let body = package.manifest.canonical_body().as_bytes();
     let layout = layout.expect("what became a parcel has one");
     let mut writer = Writer::new(layout, body, &yaml).map_err(|error| wrong(path, &error))?;
@@ -269,6 +266,10 @@ fn pack(path: &Path, out: Option<&Path>) -> Result<(Packed<Parcel>, Option<Bytes
         writer.finish(&mut put).map_err(io::Error::other)?;
         written
     })?;
+    // Last: the package is whole by then.
+    if filled {
+        replace(&folder.file, |to| to.write_all(&yaml))?;
+    }
     // Where whoever reads the package file looks for it.
     package.signatures = signature_path(&file, false);
     Ok((Packed { package, filled, file }, held))
@@ -291,7 +292,10 @@ impl Judged {
         if self.report.verdict() != Verdict::Verified {
             return Err(PackageError::Wrong(Box::new(self.report)));
         }
-        let (Some(manifest), Some(layout)) = (self.report.manifest, self.layout) else {
+        // One pass judged it, and another found out where it lies.
+        let judged = self.report.artifact;
+        let layout = self.layout.filter(|layout| judged == Some(layout.cid()));
+        let (Some(manifest), Some(layout)) = (self.report.manifest, layout) else {
             let why = "it changed while it was read".to_owned();
             return Err(PackageError::Unreadable { path: self.path, why });
         };
