@@ -4,6 +4,7 @@ mod blocks;
 mod car;
 mod manifest;
 mod permission;
+mod policy;
 mod signature;
 mod unixfs;
 mod wasm;
@@ -27,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "car", run: car::run, seeds: car::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "permission", run: permission::run, seeds: permission::seeds },
+    Target { name: "policy", run: policy::run, seeds: policy::seeds },
     Target { name: "signature", run: signature::run, seeds: signature::seeds },
     Target { name: "unixfs", run: unixfs::run, seeds: unixfs::seeds },
     Target { name: "wasm", run: wasm::run, seeds: wasm::seeds },
