@@ -56,21 +56,29 @@ fn read_node(text: &str, problems: &mut Vec<Problem>) -> Option<Spot<Node>> {
 
 /// Reads the canonical body's JSON into the same tree. Its places are all 1:1: nobody edits it.
 pub(crate) fn read_json(bytes: &[u8]) -> Option<Pairs> {
-    fn node(value: serde_json::Value) -> Option<Spot<Node>> {
-        use serde_json::Value;
+    use serde_json::Value;
+
+    fn node(value: Value, left: &mut usize) -> Option<Spot<Node>> {
+        *left = left.checked_sub(1)?;
         let value = match value {
             Value::String(text) => Node::Text(text),
-            Value::Array(all) => Node::List(all.into_iter().map(node).collect::<Option<_>>()?),
+            Value::Array(all) => {
+                Node::List(all.into_iter().map(|value| node(value, left)).collect::<Option<_>>()?)
+            }
             Value::Object(map) => {
-                let pair =
-                    |(key, value)| Some((Spot { value: key, span: Span::START }, node(value)?));
-                Node::Map(map.into_iter().map(pair).collect::<Option<_>>()?)
+                let mut pairs = Pairs::new();
+                for (key, value) in map {
+                    *left = left.checked_sub(1)?;
+                    pairs.push((Spot { value: key, span: Span::START }, node(value, left)?));
+                }
+                Node::Map(pairs)
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => return None,
         };
         Some(Spot { value, span: Span::START })
     }
-    match node(serde_json::from_slice(bytes).ok()?)?.value {
+    let mut left = NODES_MAX;
+    match node(serde_json::from_slice(bytes).ok()?, &mut left)?.value {
         Node::Map(pairs) => Some(pairs),
         _ => None,
     }

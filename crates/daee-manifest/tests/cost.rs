@@ -3,6 +3,7 @@
 mod hostile;
 
 use daee_manifest::Manifest;
+use daee_types::ArtifactHash;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -20,10 +21,13 @@ fn nothing_hostile_takes_more_than_16_mib() {
         let before = ALLOCATED.current_usage();
         ALLOCATED.reset_peak_usage();
         let problems = Manifest::read(yaml).expect_err("it is no manifest");
+        let body = Manifest::from_body(yaml, &ArtifactHash::of(b"")).expect_err("it is no body");
         let peak = ALLOCATED.peak_usage() - before;
         assert!(peak < BYTES_MAX, "{name} takes {peak} bytes");
-        let said: usize = problems.iter().map(|problem| problem.message.len()).sum();
-        assert!(said < 1 << 20, "{name}: {said} bytes of messages");
+        for problems in [problems, body] {
+            let said: usize = problems.iter().map(|problem| problem.message.len()).sum();
+            assert!(said < 1 << 20, "{name}: {said} bytes of messages");
+        }
         worst = worst.max((peak, name));
     }
     println!("{} inputs, at most {} KiB for {}", hostile.len(), worst.0 >> 10, worst.1);

@@ -7,7 +7,7 @@ use daee_manifest::{Manifest, Problem, json_schema};
 use serde_json::Value;
 
 const MUTANTS: usize = 5_000;
-const SEED: u64 = 0x0042_da_ee;
+const SEED: u64 = 0x0042_daee;
 
 const REQUIRED: &str = "\
 agent_id: acme.tools.echo@v1.0.0

@@ -132,6 +132,10 @@ fn only_the_exact_canonical_bytes_are_a_body() {
         body.replace("{\"agent_id\"", "{\"agent_id\":\"a.b@v1.0.0\",\"agent_id\""),
         body.replace("\"gpu\":\"false\",", "\"gpu\":null,"),
         body.replace("oracle.wasm", "oracle\\u002ewasm"),
+        format!(
+            "{{{}\"z\":\"\"}}",
+            (0..9_000).map(|n| format!("\"{n}\":\"\",")).collect::<String>()
+        ),
         "{}".to_owned(),
         String::new(),
     ] {

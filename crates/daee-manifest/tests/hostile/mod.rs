@@ -41,6 +41,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("marks on lines", "\u{202e}\n"),
         ("wide characters", "\u{1f600}"),
         ("NUL", "\0"),
+        ("JSON in JSON", "{\"a\":"),
     ];
     let within: &[(&str, &str, &str, &str)] = &[
         ("flow list", "args: [", "a,", "]"),
@@ -73,6 +74,9 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("version", "agent_id: a.b@v1.0.0-", "0.", "0"),
         ("schedule", "schedule: \"", "*/1,", " * * * *\""),
         ("path", "entry_point: ", "../", "a.wasm"),
+        ("JSON list", "{\"args\":[", "\"\",", "\"\"]}"),
+        ("JSON list of permissions", "{\"permissions\":[", "\"a\",", "\"\"]}"),
+        ("JSON lists", "{\"args\":[", "[],", "[]]}"),
     ];
     let mut hostile = Vec::new();
     for (name, piece) in repeated {
@@ -89,6 +93,12 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     hostile.push(("many keys", numbered(&|n| format!("k{n}: v\n"))));
     hostile.push(("keys near to known ones", numbered(&|n| format!("permisson{n}: v\n"))));
     hostile.push(("many anchors", numbered(&|n| format!("k{n}: &a{n} v\n"))));
+    let as_json = |before: &str, pair: &dyn Fn(usize) -> String| {
+        let pairs: Vec<String> = (0..3_500).map(pair).collect();
+        format!("{{{before}{}}}", pairs.join(",")).into_bytes()
+    };
+    hostile.push(("JSON of many keys", as_json("", &|n| format!("\"permisson{n}\":\"\""))));
+    hostile.push(("JSON of many variables", as_json("\"env\":{", &|n| format!("\"A{n}\":\"\""))));
     hostile.push(("deeper and deeper", numbered(&|n| format!("{}a:\n", " ".repeat(n.min(300))))));
     hostile.push(("steps", numbered(&|n| format!("{}- a\n", " ".repeat(300 - n.min(300))))));
     hostile.push(("not UTF-8", vec![0xff; MANIFEST_BYTES_MAX]));
