@@ -451,7 +451,7 @@ impl Served {
     /// One turn, written down.
     fn turn(&mut self, event: Event) -> Result<Turned, String> {
         let turned = self.agent.turn(event, clock::now());
-        self.share.charge(turned.cpu, clock::now());
+        self.share.charge(self.agent.cpu_turn(), clock::now());
         self.keep(&turned.commit, Durable::Later)?;
         self.effects.extend(turned.effects.iter().cloned());
         let cell = self.agent.cell_pid();
@@ -569,7 +569,7 @@ impl Served {
         let now = clock::now();
         self.scheduled = next_schedule(&plan.manifest, now);
         self.share.change(plan.manifest.resources().cpu, now);
-        self.share.charge(turned.cpu, now);
+        self.share.charge(self.agent.cpu_turn(), now);
         self.manifest = plan.manifest.clone();
         self.effects.extend(turned.effects);
         self.failures = 0;

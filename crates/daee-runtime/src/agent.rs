@@ -106,9 +106,6 @@ pub struct Turned {
     pub fuel: u64,
     /// What it wants done outside; also in the state, until [`Agent::released`].
     pub effects: Vec<Effect>,
-    /// Time of a core that it cost: that of its cell, with the cell's start if it is new. Where a cell has
-    /// no process of its own or is gone, the time that the turn computed. Observed, not reproducible.
-    pub cpu: Duration,
 }
 
 /// Where an agent stands: what its next checkpoint says.
@@ -142,6 +139,7 @@ pub struct Agent {
     cell: Option<Cell>,
     /// The present cell's birth is not in the transcript yet.
     newborn: bool,
+    cpu: Duration,
 }
 
 impl Agent {
@@ -165,6 +163,7 @@ impl Agent {
             progress,
             cell: None,
             newborn: false,
+            cpu: Duration::ZERO,
         };
         agent.bear()?;
         Ok(agent)
@@ -220,7 +219,7 @@ impl Agent {
             (None, Ok(())) => Run::killed("there is no cell".into()),
         };
         let Run { outcome, fuel, machine, cell_lives, computed } = run;
-        let cpu = self.cell.as_mut().and_then(Cell::cpu_since).unwrap_or(computed);
+        self.cpu = self.cell.as_mut().and_then(Cell::cpu_since).unwrap_or(computed);
         let fuel = fuel.min(self.limits.fuel_turn);
         if outcome.fault().is_some() {
             door.line(Level::Error, &format!("turn {turn} is not kept: {outcome}"));
@@ -244,7 +243,7 @@ impl Agent {
         let commit =
             Commit { delta: delta.encode(), transcript, logs, progress: self.progress.encode() };
         self.state.apply(delta);
-        Turned { outcome, answer: answer.filter(|_| kept), commit, fuel, effects, cpu }
+        Turned { outcome, answer: answer.filter(|_| kept), commit, fuel, effects }
     }
 
     /// Where it stands.
@@ -279,6 +278,13 @@ impl Agent {
             logs: Vec::new(),
             progress: self.progress.encode(),
         }
+    }
+
+    /// Time of a core that its last turn cost: that of its cell, with the cell's start if it is new. Where a
+    /// cell has no process of its own or is gone, the time that the turn computed. Another machine says
+    /// something else.
+    pub fn cpu_turn(&self) -> Duration {
+        self.cpu
     }
 
     /// Process id of its cell, if it has one of its own.
@@ -369,7 +375,7 @@ impl Cell {
                 .name("daee-cell".into())
                 .spawn(move || cell::serve(link_in, &code, Walls::None))
                 .map_err(node)?;
-            return Ok(Self { link, life: Life::Thread(thread), waits: None, cpu: Duration::ZERO });
+            return Ok(Self::new(link, Life::Thread(thread)));
         };
         let mut child = spawn::start(Start {
             executable: cells.executable.try_clone().map_err(node)?,
@@ -381,13 +387,17 @@ impl Cell {
         .map_err(node)?;
         match link.hear_cell(&mut READY_WITHIN.clone()) {
             Ok(FromCell::Jailed(walls)) if cells.as_good(walls) => {
-                Ok(Self { link, life: Life::Process(child), waits: None, cpu: Duration::ZERO })
+                Ok(Self::new(link, Life::Process(child)))
             }
             Ok(FromCell::Jailed(_)) => {
                 Err(StartError::Cell("fewer walls stand than when the node started".into()))
             }
             _ => Err(StartError::Cell(child.end())),
         }
+    }
+
+    fn new(link: Link, life: Life) -> Self {
+        Self { link, life, waits: None, cpu: Duration::ZERO }
     }
 
     fn lives(&mut self) -> bool {
@@ -592,7 +602,7 @@ mod tests {
             }
         });
         let link = Link::new(here, limits.door_frame_max);
-        let mut cell = Cell { link, life: Life::Thread(evil), waits: None };
+        let mut cell = Cell::new(link, Life::Thread(evil));
         let (state, mut progress) = (State::new(ByteSize::mib(1)), Progress::default());
         let (policy, mut outside) = (Policy::default(), Nothing::default());
         let mut door = Door::open(

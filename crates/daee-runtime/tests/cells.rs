@@ -42,6 +42,7 @@ fn main() {
         ("the_largest_address_and_offset_end_the_turn", || check_evil(12, trap("out of bounds"))),
         ("reading_answers_costs_fuel", || check_evil(13, Outcome::Fuel)),
         ("a_loop_ends_of_wall_time_and_its_process_with_it", a_loop_ends_of_wall_time),
+        ("what_a_turn_computes_is_charged", what_a_turn_computes_is_charged),
         ("a_turn_without_an_answer_is_a_turn", a_turn_without_an_answer_is_a_turn),
         ("what_is_no_input_is_refused_and_the_turn_goes_on", what_is_no_input_is_refused),
         ("too_large_is_refused_on_both_sides_of_the_door", too_large_is_refused),
@@ -88,6 +89,26 @@ fn a_reactor_keeps_what_it_was_told() {
     check_script(&mut agent, &[("state.set", r#"{"key":"a"}"#, b"1")], &[(6, "{}", b"")]);
     check_script(&mut agent, &[("state.get", r#"{"key":"a"}"#, b"")], &[(7, "{}", b"1")]);
     assert_eq!(agent.state().key("a"), Some(&b"1"[..]));
+}
+
+/// By the cell's own clock, or by the turn's time where the cell has none or is gone.
+fn what_a_turn_computes_is_charged() {
+    for isolation in BOTH {
+        let bench = Bench::new(isolation);
+        let mut agent = bench.start_with(HOSTILE, None, Limits::default());
+        // The start of the cell is in its first turn.
+        agent.turn(request(vec![0]), NOW);
+        agent.turn(request(vec![0]), NOW);
+        let idle = agent.cpu_turn();
+        assert_eq!(agent.turn(request(vec![1]), NOW).outcome, Outcome::Fuel);
+        let busy = agent.cpu_turn();
+        assert!(busy > 10 * idle, "{isolation:?}: {busy:?} beside {idle:?}");
+    }
+    let wall = Limits { wall_turn_millis: 300, fuel_turn: u64::MAX, ..Limits::default() };
+    let bench = Bench::new(Isolation::Process);
+    let mut agent = bench.start_with(HOSTILE, None, wall);
+    assert_eq!(agent.turn(request(vec![1]), NOW).outcome, Outcome::Wall);
+    assert!(!agent.cpu_turn().is_zero(), "a cell that had to be killed is charged too");
 }
 
 fn trap(what: &str) -> Outcome {
