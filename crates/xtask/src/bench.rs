@@ -6,7 +6,6 @@ mod turn;
 mod verify;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -21,7 +20,7 @@ pub enum Name {
     Start,
     /// A request to a running agent's endpoint
     Turn,
-    /// `daee-verify artifact` beside `openssl dgst -sha256`
+    /// `daee-verify` beside `openssl dgst -sha256`
     Verify,
 }
 
@@ -114,18 +113,6 @@ impl Report {
 fn key(name: &str) -> String {
     let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
-}
-
-/// The shortest of several runs: what the work costs when nothing else is in the way.
-#[expect(clippy::disallowed_methods, reason = "a bench is there to read the clock")]
-fn shortest(runs: u32, mut work: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
-    let mut best = Duration::MAX;
-    for _ in 0..runs {
-        let start = Instant::now();
-        work()?;
-        best = best.min(start.elapsed());
-    }
-    Ok(best)
 }
 
 fn disk(error: std::io::Error) -> Failure {

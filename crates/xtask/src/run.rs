@@ -84,6 +84,23 @@ impl Run {
         Ok(self.judged(status.success(), ""))
     }
 
+    /// Runs it to its end, and returns the most memory in bytes that the kernel said it held.
+    pub fn peak(mut self) -> Result<u64, Failure> {
+        let mut child = self.start()?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        // What it prints fits into the pipe.
+        while child.try_wait().map_err(|error| missing(&self.shown, &error))?.is_none() {
+            // Gone with the process; it only ever grows, so the last figure is the one.
+            let said = std::fs::read_to_string(&status).unwrap_or_default();
+            peak = high_water(&said).unwrap_or(peak);
+            thread::sleep(Duration::from_millis(2));
+        }
+        let status = child.wait().map_err(|error| missing(&self.shown, &error))?;
+        self.judged(status.success(), "")?;
+        Ok(peak)
+    }
+
     /// Starts it and leaves it running until the value is dropped.
     pub fn background(mut self) -> Result<Background, Failure> {
         let mut child = self.start()?;
@@ -149,6 +166,13 @@ impl Background {
     }
 }
 
+/// From `VmHWM:      9876 kB`, in bytes.
+fn high_water(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
 fn missing(shown: &str, error: &std::io::Error) -> Failure {
     let program = shown.split(' ').next().unwrap_or_default();
     Failure::new(format!("`{shown}`: {error}"), format!("install {program} and put it on PATH"))
@@ -175,6 +199,16 @@ mod tests {
         let run = Run::new("sh").args(["-c", "echo one; echo two; exit 1"]);
         check(run.watched(|line| lines.push(line.to_owned())).unwrap(), "failed");
         assert_eq!(lines, ["one", "two"]);
+    }
+
+    #[test]
+    fn the_kernels_word_on_memory_is_read() {
+        assert_eq!(
+            high_water("VmPeak:\t 12 kB\nVmHWM:\t    3072 kB\nVmRSS:\t 1 kB\n"),
+            Some(3 << 20)
+        );
+        assert_eq!(high_water("Name:\tsh\n"), None);
+        assert!(Run::new("sleep").args(["0.1"]).peak().unwrap() > 100 << 10);
     }
 
     #[test]
