@@ -6,8 +6,11 @@ use std::{
 use daee_artifact::Hasher;
 use daee_types::ArtifactHash;
 
-/// How many pieces may wait for the other thread: no more memory than that.
-const WAITING_MAX: usize = 8;
+/// Most bytes that go to the other thread at once.
+const PIECE_BYTES: usize = 256 << 10;
+/// How many of them may wait there: enough for the moments in which it has no core, since a reader that
+/// waits for it does not catch up.
+const WAITING_MAX: usize = 64;
 
 /// The SHA-256 of a whole stream, on a core of its own, so that whoever reads can hash its blocks meanwhile.
 /// It is for streams of more than a block: what is shorter is hashed before another thread has begun.
@@ -31,13 +34,7 @@ impl Whole {
 
     pub(crate) fn update(&mut self, piece: &[u8]) {
         match self {
-            Self::There(there) => {
-                let mut buffer = there.empty.try_recv().unwrap_or_default();
-                buffer.clear();
-                buffer.extend_from_slice(piece);
-                let sent = there.pieces.send(buffer);
-                sent.expect("the hasher takes pieces until there are no more");
-            }
+            Self::There(there) => piece.chunks(PIECE_BYTES).for_each(|piece| there.update(piece)),
             Self::Here(hasher) => hasher.update(piece),
         }
     }
@@ -68,6 +65,13 @@ impl There {
         };
         let hasher = std::thread::Builder::new().spawn(hash).ok()?;
         Some(Self { pieces, empty, hasher })
+    }
+
+    fn update(&self, piece: &[u8]) {
+        let mut buffer = self.empty.try_recv().unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(piece);
+        self.pieces.send(buffer).expect("the hasher takes pieces until there are no more");
     }
 }
 
