@@ -32,6 +32,14 @@ pub fn run(repo: &Path, wanted: Option<&str>, seconds: u64) -> Result<(), Failur
     }
 }
 
+/// Holds the lock file of the fuzzers' own workspace against what it is built on.
+pub fn locked(repo: &Path) -> Result<(), Failure> {
+    let manifest = format!("{FOLDER}/libfuzzer/Cargo.toml");
+    let resolved = ["metadata", "--locked", "--format-version", "1", "--manifest-path", &manifest];
+    let fix = format!("cargo update --workspace --manifest-path {manifest}");
+    tools::cargo(repo).args(resolved).text().map(drop).map_err(|failure| failure.fixed_by(&fix))
+}
+
 /// The targets' names, which are those of their programs.
 fn targets(repo: &Path) -> Result<Vec<String>, Failure> {
     let folder = repo.join(FOLDER).join("libfuzzer/targets");

@@ -3,7 +3,7 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::run::Run;
 use crate::steps::Steps;
-use crate::{contracts, deny, fmt, guests, lint, tools};
+use crate::{contracts, deny, fmt, fuzz, guests, lint, tools};
 
 /// Everything that CI does, cheap and telling steps first.
 ///
@@ -13,6 +13,7 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
     let mut steps = Steps::default();
     steps.step("format", || fmt::check(repo))?;
     steps.step("structure", || {
+        fuzz::locked(repo)?;
         tools::cargo(repo).args(["test", "--locked", "--quiet", "--package", "daee-tests"]).done()
     })?;
     steps.step("supply", || deny::run(repo))?;
