@@ -706,7 +706,15 @@ async fn scripts_can_tell_no_from_could_not(here: &Here) -> Cost {
     let other = text(here.private.0.path());
     ended(&here.run(&["update", &number, other]).await, 1, &["DAEE-U039", "deploy it with `up`"]);
     // It could not be done.
-    ended(&here.run(&["check", "/nowhere"]).await, 2, &["DAEE-U001", "/nowhere"]);
+    ended(&here.run(&["pack", "/nowhere"]).await, 2, &["DAEE-U001", "/nowhere"]);
+    // A verdict, that there is none, is what `check` prints.
+    let said = here.run(&["check", "/nowhere"]).await;
+    ended(&said, 2, &[]);
+    assert!(
+        said.stdout.contains("DAEE-V001") && said.stdout.contains("/nowhere"),
+        "{}",
+        said.stdout
+    );
     ended(&here.run(&["stats"]).await, 2, &["status"]);
     ended(&here.run(&["topup", &number, "much"]).await, 2, &["much"]);
     let alone = Program::ours("daee-deploy").folder(here.files.path());
