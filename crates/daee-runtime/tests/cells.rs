@@ -98,8 +98,12 @@ fn what_a_turn_computes_is_charged() {
         let mut agent = bench.start_with(HOSTILE, None, Limits::default());
         // The start of the cell is in its first turn.
         agent.turn(request(vec![0]), NOW);
-        agent.turn(request(vec![0]), NOW);
-        let idle = agent.cpu_turn();
+        // The least of some: a turn of a cell without a clock of its own waits for a core as well.
+        let turns = (0..5).map(|_| {
+            agent.turn(request(vec![0]), NOW);
+            agent.cpu_turn()
+        });
+        let idle = turns.min().expect("there are five");
         assert_eq!(agent.turn(request(vec![1]), NOW).outcome, Outcome::Fuel);
         let busy = agent.cpu_turn();
         assert!(busy > 10 * idle, "{isolation:?}: {busy:?} beside {idle:?}");
