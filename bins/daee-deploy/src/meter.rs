@@ -96,7 +96,11 @@ impl State {
         };
         let start = if self.open { "\r\x1b[K" } else { "" };
         self.open = !stays;
-        Some(format!("{start}{}{}", crate::show::plain(&line), if stays { "\n" } else { "" }))
+        Some(format!(
+            "{start}{}{}",
+            daee_verdict::formats::plain(&line),
+            if stays { "\n" } else { "" }
+        ))
     }
 }
 

@@ -8,7 +8,10 @@ use daee_chain::Phase;
 use daee_client::{Stage, Standing, talos_per_hour};
 use daee_lifecycle::{Level, LogLine};
 use daee_types::{Rate, Timestamp, TokenAmount};
-use daee_verdict::{Report, formats};
+use daee_verdict::{
+    Report,
+    formats::{self, plain},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -271,22 +274,9 @@ fn painted(colour: bool, paint: &str, text: &str) -> String {
 /// The findings of a report in the JSON that it has.
 fn findings(report: &Report) -> Value {
     let mut json = Vec::new();
-    let written = formats::json(report, &mut json).ok();
-    let read = written.and_then(|()| serde_json::from_slice::<Value>(&json).ok());
-    read.map(|mut report| report["findings"].take()).unwrap_or_default()
-}
-
-/// Text that does nothing to a terminal: a stranger's log must not move the cursor, colour what is
-/// shown or turn the reading direction.
-pub fn plain(text: &str) -> String {
-    let inert = |c: char| match c {
-        '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
-        '\u{feff}' | '\u{61c}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(inert).collect()
+    formats::json(report, &mut json).expect("memory takes what is written");
+    let mut report: Value = serde_json::from_slice(&json).expect("a report is written as JSON");
+    report["findings"].take()
 }
 
 fn closed(error: io::Error) -> Failure {

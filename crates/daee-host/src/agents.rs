@@ -423,7 +423,11 @@ impl Served {
             let _ = reply.send(Reply::Owing(owing));
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(owing));
+        if owing > 0 {
+            // Nobody else's answer waits for what this agent owes.
+            self.settle()?;
+            std::thread::sleep(Duration::from_millis(owing));
+        }
         let Request { method, path, query, headers, body } = request;
         let turned = self.turn(Event::Http { method, path, query, headers, body });
         let turned = match turned {

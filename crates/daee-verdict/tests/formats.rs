@@ -19,7 +19,7 @@ fn reports() -> Vec<Report> {
         manifest: Some((Name::from("a b/agent.yaml"), yaml("").into_bytes())),
         ..Expected::default()
     };
-    let artifact = daee_verdict::artifact(Name::from("/tmp/x.wasm"), &b"\0asm"[..], &expected);
+    let artifact = daee_verdict::artifact(Name::from("/there/x.wasm"), &b"\0asm"[..], &expected);
     let mut strict = manifest(&yaml("endpoint: private"));
     let policy = b"fail_on = \"note\"\n[bounds]\ncpu = \"100m\"\n[levels]\nV = \"off\"";
     assert!(Policy::read(policy).is_err());
