@@ -18,6 +18,7 @@ mod protocol;
 mod runtime;
 mod snapshot;
 mod spawn;
+mod warden;
 mod wasi;
 
 pub use agent::{Agent, Commit, Launch, Marks, StartError, Turned};

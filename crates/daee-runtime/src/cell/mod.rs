@@ -1,16 +1,20 @@
 //! The inside of a cell: loads one module and runs its turns. Everything it knows came over its link or
 //! in the mapped code, and everything it does goes back over the link.
 
+mod door;
+mod kept;
+
 use std::sync::{Arc, Mutex};
 
 use daee_artifact::RunStyle;
 use daee_state::{PAGE_BYTES, Page};
 
-use crate::engine::{
-    Bounds, Code, Cranelift, Engine, Guest, Host, HostStop, Image, Import, Instance, Stop,
-};
-use crate::protocol::{Birth, Ended, FromCell, Link, LinkError, OP_BYTES_MAX, PAGES_BATCH, ToCell};
-use crate::{frame, jail, wasi};
+pub(crate) use door::DoorHost;
+use kept::Kept;
+
+use crate::engine::{Bounds, Code, Cranelift, Engine, HostStop, Image, Instance, Stop};
+use crate::jail;
+use crate::protocol::{Ended, FromCell, Link, LinkError, PAGES_BATCH, ToCell};
 
 /// What stands around a cell beside its memory: nothing within the supervisor's own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +63,7 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
         Err(why) => return link.tell_supervisor(&FromCell::Refused { developer: false, why }),
     };
     let style = birth.style;
-    let host =
-        Arc::new(Mutex::new(DoorHost { link, birth, answer: Vec::new(), calls: 0, given: false }));
+    let host = Arc::new(Mutex::new(DoorHost::new(link, birth)));
     let mut cell = Cell { code, host, style, kept, instance: None };
     match style {
         RunStyle::Reactor => cell.serve_reactor(),
@@ -71,44 +74,6 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
 
 fn unexpected() -> LinkError {
     LinkError::Malformed("a message that has no place here".into())
-}
-
-/// A reactor as it stood after the last turn that was kept.
-#[derive(Default)]
-struct Kept {
-    exists: bool,
-    memory: Vec<u8>,
-    globals: Vec<u8>,
-}
-
-impl Kept {
-    fn take(&mut self, pages: &[(u32, Page)]) -> Result<(), LinkError> {
-        for (at, page) in pages {
-            let place = self.memory.get_mut(*at as usize * PAGE_BYTES..);
-            let place = place.and_then(|rest| rest.get_mut(..PAGE_BYTES));
-            place.ok_or_else(unexpected)?.copy_from_slice(&page[..]);
-        }
-        Ok(())
-    }
-
-    /// Makes `memory` the kept one, and gives the pages that differ to `changed`, in order.
-    fn follow(
-        &mut self,
-        memory: &[u8],
-        mut changed: impl FnMut(u32, &[u8; PAGE_BYTES]) -> Result<(), LinkError>,
-    ) -> Result<(), LinkError> {
-        self.memory.reserve_exact(memory.len().saturating_sub(self.memory.len()));
-        self.memory.resize(memory.len(), 0);
-        let (now, _) = memory.as_chunks::<PAGE_BYTES>();
-        let (before, _) = self.memory.as_chunks_mut::<PAGE_BYTES>();
-        for (at, (before, now)) in before.iter_mut().zip(now).enumerate() {
-            if before != now {
-                changed(at as u32, now)?;
-                *before = *now;
-            }
-        }
-        Ok(())
-    }
 }
 
 struct Cell {
@@ -245,160 +210,5 @@ impl Cell {
     fn fuel_turn(&self) -> u64 {
         let host = self.host.lock().expect("no thread panics while it holds this");
         host.birth.limits.fuel_turn
-    }
-}
-
-/// The guest's side of the door: carries operations over the link.
-pub(crate) struct DoorHost {
-    link: Link,
-    birth: Box<Birth>,
-    answer: Vec<u8>,
-    /// Operations of this turn.
-    calls: u32,
-    /// This turn's event was given, so that a resident that asks again wants the next.
-    given: bool,
-}
-
-/// What an input that is no frame is refused with: the event is still there.
-const MALFORMED: i32 = -3;
-
-/// Fuel for moving bytes in or out: as for a bulk operation.
-fn moving(bytes: usize) -> u64 {
-    bytes as u64 / 16
-}
-
-impl DoorHost {
-    pub(crate) fn env(&self) -> &[(String, String)] {
-        &self.birth.env
-    }
-
-    pub(crate) fn args(&self) -> &[String] {
-        &self.birth.args
-    }
-
-    /// Does an operation; its answer is kept until the next. Returns its length, or the error code.
-    pub(crate) fn operate(
-        &mut self,
-        op: &str,
-        input: Vec<u8>,
-        guest: &mut dyn Guest,
-    ) -> Result<i32, HostStop> {
-        guest.take_fuel(moving(input.len()))?;
-        let fuel = self.birth.limits.fuel_turn.saturating_sub(guest.fuel());
-        let next = self.birth.style == RunStyle::Resident && op == "event.next";
-        let ends = next && self.given;
-        // What ends the turn is the first operation of the one behind it.
-        if self.calls >= self.birth.limits.door_calls_max && !ends {
-            return Ok(self.refuse(-4, "limit", "too many operations in one turn"));
-        }
-        self.calls += 1;
-        self.tell(&FromCell::Call { fuel, op: op.to_owned(), input })?;
-        let (code, answer) = match self.link.hear_supervisor() {
-            Ok(ToCell::Answer { code, frame }) => (code, frame),
-            _ => return Err(HostStop::Gone),
-        };
-        if ends {
-            guest.set_fuel(self.birth.limits.fuel_turn);
-            self.calls = 1;
-        }
-        if next {
-            self.given = code != MALFORMED;
-        }
-        guest.take_fuel(moving(answer.len()))?;
-        self.answer = answer;
-        Ok(code)
-    }
-
-    /// The answer kept.
-    pub(crate) fn answer(&self) -> &[u8] {
-        &self.answer
-    }
-
-    fn tell(&mut self, what: &FromCell) -> Result<(), HostStop> {
-        self.link.tell_supervisor(what).map_err(|_| HostStop::Gone)
-    }
-
-    /// Refuses without asking the supervisor, for it would take what is too large for an attack.
-    fn refuse(&mut self, code: i32, name: &str, message: &str) -> i32 {
-        let head = serde_json::json!({"code": name, "message": message});
-        self.answer = frame::encode(&head, b"");
-        code
-    }
-
-    fn call(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
-        let [op_at, op_len, in_at, in_len] = [0, 1, 2, 3].map(|n| args[n] as u32);
-        let frame_max = self.birth.limits.door_frame_max;
-        if u64::from(in_len) > frame_max.0 {
-            return Ok(self.refuse(-4, "limit", &format!("an input is at most {frame_max}")));
-        }
-        if op_len as usize > OP_BYTES_MAX {
-            return Ok(self.refuse(-2, "unknown", "there is no operation with so long a name"));
-        }
-        let op = guest.bytes(op_at, op_len).and_then(|op| std::str::from_utf8(op).ok());
-        let (Some(op), Some(input)) = (op, guest.bytes(in_at, in_len)) else {
-            let message = "operation or input lie outside the memory, or the name is not UTF-8";
-            return Ok(self.refuse(-3, "malformed", message));
-        };
-        let (op, input) = (op.to_owned(), input.to_vec());
-        self.operate(&op, input, guest)
-    }
-
-    fn read(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
-        let (at, cap) = (args[0] as u32, args[1] as u32);
-        let some = self.answer.len().min(cap as usize);
-        guest.take_fuel(moving(some))?;
-        if !guest.write(at, &self.answer[..some]) {
-            return Ok(-3);
-        }
-        Ok(self.answer.len() as i32)
-    }
-}
-
-impl Host for DoorHost {
-    fn import(
-        &mut self,
-        import: Import,
-        args: &[i64],
-        guest: &mut dyn Guest,
-    ) -> Result<i32, HostStop> {
-        match import {
-            Import::daee_call => self.call(args, guest),
-            Import::daee_read => self.read(args, guest),
-            other => wasi::call(self, other, args, guest),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_pages_that_changed_are_told_of() {
-        let mut kept = Kept::default();
-        let mut memory = vec![0; 4 * PAGE_BYTES];
-        let changed = |kept: &mut Kept, memory: &[u8]| {
-            let mut pages = Vec::new();
-            kept.follow(memory, |at, page| {
-                pages.push((at, page[0]));
-                Ok(())
-            })
-            .unwrap();
-            pages
-        };
-        assert_eq!(changed(&mut kept, &memory), []);
-        memory[2 * PAGE_BYTES] = 7;
-        assert_eq!(changed(&mut kept, &memory), [(2, 7)]);
-        assert_eq!(changed(&mut kept, &memory), []);
-        memory[2 * PAGE_BYTES] = 0;
-        memory.resize(5 * PAGE_BYTES, 1);
-        assert_eq!(changed(&mut kept, &memory), [(2, 0), (4, 1)]);
-    }
-
-    #[test]
-    fn an_image_with_a_page_outside_of_the_memory_is_refused() {
-        let mut kept = Kept { memory: vec![0; PAGE_BYTES], ..Kept::default() };
-        assert!(kept.take(&[(1, Arc::new([1; PAGE_BYTES]))]).is_err());
-        assert!(kept.take(&[(0, Arc::new([1; PAGE_BYTES]))]).is_ok());
     }
 }
