@@ -303,6 +303,8 @@ pub(crate) enum LinkError {
     Late,
     /// It said what cannot be.
     Malformed(String),
+    /// The door gives no more answers.
+    Ended,
 }
 
 impl From<io::Error> for LinkError {

@@ -205,7 +205,7 @@ impl Cell {
     }
 
     fn answer(&mut self, door: &mut Door<'_>, op: &str, input: &[u8]) -> Result<(), LinkError> {
-        let (code, frame) = door.call(op, input);
+        let Some((code, frame)) = door.call(op, input) else { return Err(LinkError::Ended) };
         self.link.tell_cell(&ToCell::Answer { code, frame })
     }
 
@@ -263,6 +263,7 @@ impl Cell {
         match error {
             LinkError::Late => "it did not answer in time".into(),
             LinkError::Malformed(what) => format!("it sent {what}"),
+            LinkError::Ended => "it was not to go on".into(),
             LinkError::Gone => match &mut self.life {
                 Life::Process(child) => child.end(),
                 Life::Thread(_) => "its thread ended".into(),
