@@ -5,7 +5,7 @@ use daee_types::{
     wire::{Reader, WireError, Writer},
 };
 
-use crate::MachineDelta;
+use crate::{MachineDelta, files::NodeDelta};
 
 /// Something a turn wants done outside once it is kept: a value to publish on chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,7 @@ pub struct Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     pub(crate) keys: BTreeMap<String, Option<Vec<u8>>>,
+    pub(crate) files: BTreeMap<u64, NodeDelta>,
     pub(crate) timers: BTreeMap<String, Option<Timestamp>>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) released_to: Option<u64>,
@@ -63,6 +64,10 @@ impl Delta {
                 None => out.byte(0),
             };
         }
+        out.u32(self.files.len() as u32);
+        for (number, node) in &self.files {
+            node.write(out.u64(*number));
+        }
         out.u32(self.timers.len() as u32);
         for (name, at) in &self.timers {
             out.bytes(name.as_bytes());
@@ -98,6 +103,10 @@ impl Delta {
             let value = if flag(&mut from)? { Some(from.bytes()?.to_vec()) } else { None };
             keys.insert(key, value);
         }
+        let mut files = BTreeMap::new();
+        for _ in 0..from.count(9)? {
+            files.insert(from.u64()?, NodeDelta::read(&mut from)?);
+        }
         let mut timers = BTreeMap::new();
         for _ in 0..from.count(5)? {
             let name = from.text()?.to_owned();
@@ -109,11 +118,11 @@ impl Delta {
         let fresh_machine = flag(&mut from)?;
         let machine = if flag(&mut from)? { Some(MachineDelta::read(&mut from)?) } else { None };
         from.finish()?;
-        Ok(Self { keys, timers, effects, released_to, machine, fresh_machine })
+        Ok(Self { keys, files, timers, effects, released_to, machine, fresh_machine })
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub(crate) fn write_effects(effects: &[Effect], out: &mut Writer) {
     out.u32(effects.len() as u32);

@@ -4,6 +4,8 @@ use daee_types::{Coded, Fault, Timestamp, Word, sha256};
 
 use crate::{Delta, Effect, MachineDelta, State, state::cost};
 
+mod files;
+
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
 /// Largest value, in bytes.
@@ -88,12 +90,19 @@ pub struct Draft<'a> {
     delta: Delta,
     used: u64,
     timers: usize,
+    counts: files::Counts,
 }
 
 impl<'a> Draft<'a> {
     /// Starts from a state.
     pub fn new(base: &'a State) -> Self {
-        Self { base, delta: Delta::default(), used: base.keys_bytes, timers: base.timers.len() }
+        Self {
+            base,
+            delta: Delta::default(),
+            used: base.used().0,
+            timers: base.timers.len(),
+            counts: files::Counts::of(base),
+        }
     }
 
     /// The value under a key.
@@ -233,7 +242,8 @@ impl<'a> Draft<'a> {
     }
 
     /// What changed.
-    pub fn finish(self) -> Delta {
+    pub fn finish(mut self) -> Delta {
+        self.release_held();
         self.delta
     }
 
@@ -245,5 +255,7 @@ impl<'a> Draft<'a> {
     }
 }
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,10 @@
 
 use daee_types::{StateRoot, Word, keccak256};
 
-use crate::{Machine, State};
+use crate::{
+    DEPTH_MAX, Machine, State,
+    files::{Directory, Files, Node, ROOT},
+};
 
 const TAG: &[u8; 32] = b"daee.state.v1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
@@ -27,13 +30,43 @@ pub(crate) fn of(state: &State) -> StateRoot {
     let mut input = Vec::with_capacity(8 * 32);
     input.extend(TAG);
     input.extend(tree(keys.collect()));
-    input.extend(tree(Vec::new())); // files under /state: none in this version
+    input.extend(files(&state.files));
     input.extend(tree(timers.collect()));
     input.extend(tree(effects.collect()));
     input.extend(memory(machine));
     input.extend(keccak256(&machine.globals));
     input.extend(machine.table_digest);
     StateRoot::new(keccak256(input))
+}
+
+fn files(files: &Files) -> Word {
+    match files.nodes.get(&ROOT) {
+        Some(Node::Directory(root)) => directory(files, root, 0),
+        _ => tree(Vec::new()),
+    }
+}
+
+fn directory(files: &Files, found: &Directory, depth: usize) -> Word {
+    // A delta that a draft did not make could put directories into each other without an end.
+    if depth > DEPTH_MAX {
+        return Word::default();
+    }
+    let entry = |(name, number): (&String, &u64)| {
+        let (modified_nanos, content) = match files.nodes.get(number) {
+            Some(Node::File(file)) => {
+                let pages = file.pages.iter();
+                let pages = pages.map(|(at, (_, hash))| leaf(&[&word_of((*at).into()), hash]));
+                let pages = tree(pages.collect());
+                (file.modified_nanos, leaf(&[&word_of(file.size), &pages]))
+            }
+            Some(Node::Directory(inner)) => {
+                (inner.modified_nanos, directory(files, inner, depth + 1))
+            }
+            None => (0, Word::default()),
+        };
+        leaf(&[&keccak256(name), &word_of(*number), &word_of(modified_nanos), &content])
+    };
+    tree(found.entries.iter().map(entry).collect())
 }
 
 /// Pages under their numbers; pages of zeros are left out, the size of the memory is not.

@@ -8,6 +8,7 @@ use daee_types::{
 use crate::{
     Delta, Effect, Machine, MachineDelta,
     delta::{flag, read_effects, write_effects},
+    files::Files,
     root,
 };
 
@@ -17,25 +18,28 @@ pub struct State {
     pub(crate) quota: ByteSize,
     pub(crate) keys: BTreeMap<String, Vec<u8>>,
     pub(crate) keys_bytes: u64,
+    pub(crate) files: Files,
     pub(crate) timers: BTreeMap<String, Timestamp>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) machine: Option<Machine>,
 }
 
 impl State {
-    /// An agent that has not run yet. `quota` bounds the bytes of its keys and values together.
+    /// An agent that has not run yet. `quota` bounds the bytes of its keys, values, files
+    /// and their names together.
     pub fn new(quota: ByteSize) -> Self {
         Self {
             quota,
             keys: BTreeMap::new(),
             keys_bytes: 0,
+            files: Files::default(),
             timers: BTreeMap::new(),
             effects: Vec::new(),
             machine: None,
         }
     }
 
-    /// The most bytes its keys and values may take together.
+    /// The most bytes its keys, values and files may take together.
     pub fn quota(&self) -> ByteSize {
         self.quota
     }
@@ -50,9 +54,9 @@ impl State {
         self.keys.get(key).map(Vec::as_slice)
     }
 
-    /// Bytes that keys and values take.
+    /// Bytes that keys, values, files and their names take.
     pub fn used(&self) -> ByteSize {
-        ByteSize(self.keys_bytes)
+        ByteSize(self.keys_bytes + self.files.bytes)
     }
 
     /// Pending timers by name.
@@ -81,6 +85,7 @@ impl State {
                 None => self.keys.remove(&key),
             };
         }
+        self.files.apply(delta.files);
         for (name, at) in delta.timers {
             match at {
                 Some(at) => self.timers.insert(name, at),
@@ -111,6 +116,7 @@ impl State {
         for (key, value) in &self.keys {
             out.bytes(key.as_bytes()).bytes(value);
         }
+        self.files.write(&mut out);
         out.u32(self.timers.len() as u32);
         for (name, at) in &self.timers {
             out.bytes(name.as_bytes()).u64(at.0);
@@ -142,6 +148,7 @@ impl State {
             state.keys_bytes += cost(&key, &value);
             state.keys.insert(key, value);
         }
+        state.files = Files::read(&mut from)?;
         for _ in 0..from.count(12)? {
             let name = from.text()?.to_owned();
             let at = Timestamp(from.u64()?);
@@ -159,7 +166,7 @@ impl State {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What one key costs of the quota.
 pub(crate) fn cost(key: &str, value: &[u8]) -> u64 {

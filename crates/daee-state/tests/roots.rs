@@ -12,6 +12,28 @@ fn state(case: &Value) -> State {
     for key in list(&case["keys"]) {
         draft.set(text(&key[0]), bytes(&key[1])).unwrap();
     }
+    let mut files = Vec::new();
+    flatten(&case["files"], "", &mut files);
+    // Numbers are given in the order in which files are made.
+    files.sort_by_key(|(_, file)| file["number"].as_u64());
+    for (path, file) in &files {
+        if file["entries"].is_array() {
+            draft.make_directory(0, path, 0).unwrap();
+        } else {
+            draft.create_file(0, path, true, 0).unwrap();
+        }
+    }
+    for (path, file) in &files {
+        let modified = file["modified_nanos"].as_u64().unwrap();
+        for page in file["pages"].as_array().into_iter().flatten() {
+            let offset = page[0].as_u64().unwrap() * PAGE_BYTES as u64;
+            draft.write_file(0, path, Some(offset), &bytes(&page[1]), 0).unwrap();
+        }
+        if let Some(size) = file["size"].as_u64() {
+            draft.truncate_file(0, path, size, 0).unwrap();
+        }
+        draft.touch_file(0, path, modified).unwrap();
+    }
     for timer in list(&case["timers"]) {
         draft.set_timer(text(&timer[0]), Timestamp(timer[1].as_u64().unwrap())).unwrap();
     }
@@ -43,6 +65,15 @@ fn state(case: &Value) -> State {
     let delta = draft.finish();
     state.apply(delta);
     state
+}
+
+/// Files and directories with their paths.
+fn flatten<'a>(entries: &'a Value, before: &str, out: &mut Vec<(String, &'a Value)>) {
+    for entry in entries.as_array().into_iter().flatten() {
+        let path = format!("{before}{}", text(&entry["name"]));
+        flatten(&entry["entries"], &format!("{path}/"), out);
+        out.push((path, entry));
+    }
 }
 
 #[test]
