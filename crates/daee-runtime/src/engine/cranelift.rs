@@ -35,9 +35,7 @@ impl Engine for Cranelift {
     fn compile(&self, module: &[u8]) -> Result<Compiled, String> {
         let meter = Arc::new(Meter::default());
         let unkeepable = meter.unkeepable();
-        let mut compiler = wasmer::sys::Cranelift::default();
-        compiler.opt_level(CraneliftOptLevel::Speed).canonicalize_nans(true);
-        compiler.num_threads(NonZero::<usize>::MIN);
+        let mut compiler = compiler();
         compiler.push_middleware(meter);
         let engine: wasmer::Engine =
             EngineBuilder::new(compiler).set_features(Some(features())).engine().into();
@@ -58,8 +56,16 @@ impl Engine for Cranelift {
     }
 }
 
+/// What makes code, before it is told what to count.
+pub(super) fn compiler() -> wasmer::sys::Cranelift {
+    let mut compiler = wasmer::sys::Cranelift::default();
+    compiler.opt_level(CraneliftOptLevel::Speed).canonicalize_nans(true);
+    compiler.num_threads(NonZero::<usize>::MIN);
+    compiler
+}
+
 /// The same on every node of a runtime version; `daee-artifact` checks modules against the same set.
-fn features() -> Features {
+pub(super) fn features() -> Features {
     Features {
         threads: false,
         reference_types: true,

@@ -2,6 +2,8 @@
 //! it names the engine behind.
 
 mod cranelift;
+#[cfg(test)]
+mod judge;
 mod memory;
 mod meter;
 
