@@ -11,6 +11,8 @@ use seccompiler::{
     SeccompRule,
 };
 
+use crate::engine;
+
 /// One wall, as a bit of what a child reports.
 pub(crate) const NO_NEW_PRIVILEGES: u32 = 1;
 pub(crate) const NAMESPACES: u32 = 1 << 1;
@@ -24,7 +26,7 @@ pub(crate) const LIMITS: u32 = 1 << 7;
 /// Every wall.
 pub(crate) const ALL: u32 = 0xff;
 
-/// Memory that a cell may have beside its guest's, in bytes: code, stacks, the kept copy is counted apart.
+/// Memory that a cell may have beside its guest's, in bytes: code, stacks. What is kept of a reactor is in files.
 const CELL_EXTRA_BYTES: u64 = 192 << 20;
 /// How much a child may write to its error stream, in bytes.
 const ERRORS_BYTES_MAX: u64 = 64 << 10;
@@ -75,8 +77,9 @@ pub(crate) fn enter_compiler() -> u32 {
 
 /// Bounds what a cell may hold, once the guest's memory limit is known.
 pub(crate) fn limit_memory(guest_bytes: u64, code_bytes: u64) {
-    // The guest's memory and the copy of it as it was after the last turn.
-    limit(libc::RLIMIT_DATA, guest_bytes * 2 + code_bytes * 4 + CELL_EXTRA_BYTES);
+    // A private mapping of an image counts whole, as far as it can be written; a shared one does not, but is no
+    // larger than its file.
+    limit(libc::RLIMIT_DATA, guest_bytes + code_bytes * 4 + CELL_EXTRA_BYTES);
 }
 
 /// Bounds a compiling process.
@@ -222,6 +225,11 @@ fn running() -> Calls {
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         calls.insert(call, only(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0));
     }
+    // Which pages a turn wrote, of this process's own.
+    calls.insert(libc::SYS_ioctl, only(1, SeccompCmpOp::Eq, engine::PAGEMAP_SCAN.into()));
+    if engine::reads_pagemap() {
+        calls.insert(libc::SYS_pread64, vec![]);
+    }
     // Whether a descriptor is open: the standard library asks before it closes one.
     calls.insert(libc::SYS_fcntl, only(1, SeccompCmpOp::Eq, libc::F_GETFD as u64));
     calls
@@ -238,6 +246,7 @@ fn loading() -> Calls {
         libc::SYS_prlimit64,
         libc::SYS_setrlimit,
         libc::SYS_fstat,
+        libc::SYS_ftruncate,
         libc::SYS_lseek,
         libc::SYS_pread64,
     ] {

@@ -2,17 +2,14 @@
 //! in the mapped code, and everything it does goes back over the link.
 
 mod door;
-mod kept;
 
 use std::sync::{Arc, Mutex};
 
 use daee_artifact::RunStyle;
-use daee_state::{PAGE_BYTES, Page};
 
 pub(crate) use door::DoorHost;
-use kept::Kept;
 
-use crate::engine::{Bounds, Code, Cranelift, Engine, HostStop, Image, Instance, Stop};
+use crate::engine::{Bounds, Code, Cranelift, Engine, HostStop, Instance, Kept, Stop};
 use crate::jail;
 use crate::protocol::{Ended, FromCell, Link, LinkError, PAGES_BATCH, ToCell};
 
@@ -31,15 +28,13 @@ pub(crate) fn serve(link: Link, code: &[u8], walls: Walls) {
 
 fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
     let ToCell::Birth(birth) = link.hear_supervisor()? else { return Err(unexpected()) };
-    let mut kept = Kept::default();
+    let mut kept = Kept::new(birth.limits.memory_max.0, None).map_err(host)?;
     if let Some((page_count, globals)) = &birth.image {
-        kept.memory = vec![0; *page_count as usize * PAGE_BYTES];
-        kept.globals = globals.clone();
-        kept.exists = true;
+        kept.begin(*page_count, globals.clone()).map_err(host)?;
     }
     loop {
         match link.hear_supervisor()? {
-            ToCell::Pages(pages) => kept.take(&pages)?,
+            ToCell::Pages(pages) => kept.take(&pages).map_err(host)?,
             ToCell::Load => break,
             _ => return Err(unexpected()),
         }
@@ -72,6 +67,11 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
     }
 }
 
+/// The host is out of something, such as memory: the cell ends.
+fn host(error: std::io::Error) -> LinkError {
+    LinkError::Malformed(error.to_string())
+}
+
 fn unexpected() -> LinkError {
     LinkError::Malformed("a message that has no place here".into())
 }
@@ -102,7 +102,7 @@ impl Cell {
             };
             instance.set_fuel(fuel_turn);
             let mut result = Ok(0);
-            if !self.kept.exists && instance.exports("_initialize") {
+            if !self.kept.exists() && instance.exports("_initialize") {
                 result = instance.call("_initialize");
             }
             if result.is_ok() {
@@ -115,7 +115,7 @@ impl Cell {
                 self.tell(&FromCell::Ended { fuel, how, machine: None })?;
                 continue;
             }
-            let machine = Some(self.keep(instance.as_ref())?);
+            let machine = Some(self.keep(instance.as_mut())?);
             self.tell(&FromCell::Ended { fuel, how, machine })?;
             self.instance = Some(instance);
         }
@@ -142,38 +142,25 @@ impl Cell {
             if !afresh {
                 return Ok(());
             }
+            drop(instance); // two memories are more than a cell may have
             instance = self.instantiate().map_err(LinkError::Malformed)?;
         }
     }
 
     fn instantiate(&self) -> Result<Box<dyn Instance>, String> {
-        let image = self
-            .kept
-            .exists
-            .then(|| Image { memory: &self.kept.memory, globals: &self.kept.globals });
-        debug_assert!(image.is_none() || self.style == RunStyle::Reactor);
-        self.code.instantiate(self.host.clone(), image)
+        let kept = self.kept.exists().then_some(&self.kept);
+        debug_assert!(kept.is_none() || self.style == RunStyle::Reactor);
+        self.code.instantiate(self.host.clone(), kept)
     }
 
-    fn keep(&mut self, instance: &dyn Instance) -> Result<(u32, Vec<u8>), LinkError> {
-        let mut batch: Vec<(u32, Page)> = Vec::new();
-        let host = self.host.clone();
-        let mut host = host.lock().expect("no thread panics while it holds this");
-        self.kept.follow(instance.memory(), |at, page| {
-            batch.push((at, Arc::new(*page)));
-            if batch.len() == PAGES_BATCH {
-                let pages = std::mem::take(&mut batch);
-                host.link.tell_supervisor(&FromCell::Pages(pages))?;
-            }
-            Ok(())
-        })?;
-        if !batch.is_empty() {
-            host.link.tell_supervisor(&FromCell::Pages(batch))?;
+    fn keep(&mut self, instance: &mut dyn Instance) -> Result<(u32, Vec<u8>), LinkError> {
+        let changed = self.kept.follow(instance).map_err(host)?;
+        let mut host = self.host.lock().expect("no thread panics while it holds this");
+        for batch in changed.chunks(PAGES_BATCH) {
+            let pages = batch.iter().map(|at| (*at, Arc::new(*self.kept.page(*at)))).collect();
+            host.link.tell_supervisor(&FromCell::Pages(pages))?;
         }
-        self.kept.globals = instance.globals();
-        self.kept.exists = true;
-        let page_count = (self.kept.memory.len() / PAGE_BYTES) as u32;
-        Ok((page_count, self.kept.globals.clone()))
+        Ok((self.kept.page_count(), self.kept.globals().to_vec()))
     }
 
     fn ended(&self, result: Result<i32, Stop>) -> Result<Ended, LinkError> {

@@ -6,6 +6,7 @@
 use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 
+use daee_state::PAGE_BYTES;
 use wasmer::sys::vm::{StoreId, TrapCode, interrupt_registry};
 use wasmer::sys::{CompilerConfig, CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
 use wasmer::{
@@ -16,7 +17,8 @@ use wasmer::{
 use super::memory::{Bounded, Globals, Parts};
 use super::meter::{DEPTH_MAX, Meter, REFUSED_MEMORY, REFUSED_TABLE};
 use super::{
-    Bounds, Code, Compiled, Engine, Guest, HostStop, Image, Import, Instance, SharedHost, Stop,
+    Bounds, Code, Compiled, Engine, Guest, HostStop, Import, Instance, Kept, SharedHost,
+    SharedSlot, Stop, image, written,
 };
 
 /// Fuel of a call to the host.
@@ -29,6 +31,8 @@ pub(crate) struct Cranelift;
 pub(crate) fn warm_up() {
     // Sizes a table by the number of processors, for which the control groups are read.
     interrupt_registry::is_interrupted(StoreId::default());
+    written::open();
+    image::make_spare();
 }
 
 impl Engine for Cranelift {
@@ -98,32 +102,28 @@ impl Code for Loaded {
     fn instantiate(
         &self,
         host: SharedHost,
-        image: Option<Image<'_>>,
+        kept: Option<&Kept>,
     ) -> Result<Box<dyn Instance>, String> {
         let mut store = Store::new(self.engine.clone());
         let door = Door { host, parts: Arc::default() };
         let parts = door.parts.clone();
         let env = FunctionEnv::new(&mut store, door);
         let imports = imports(&mut store, &env);
-        self.bounded.expect(image.as_ref().map(|image| image.memory.len()));
+        self.bounded.expect(kept.map(Kept::restore).transpose()?);
         let instance = wasmer::Instance::new(&mut store, &self.module, &imports);
-        let (mut made, mut globals) = self.bounded.born();
+        let (made, mut globals, slot) = self.bounded.born();
         let instance = instance.map_err(|error| match error {
             InstantiationError::Link(error) => error.to_string(),
             other => first_line(&other),
         })?;
-        if let Some(image) = image {
-            if made.memory().len() != image.memory.len() || !globals.restore(image.globals) {
+        if let Some(kept) = kept {
+            let bytes = kept.page_count() as usize * PAGE_BYTES;
+            if made.memory().len() != bytes || !globals.restore(kept.globals()) {
                 return Err("the kept memory is not of this module".into());
-            }
-            // Pages of zeros are there already, and need not be touched.
-            let pages = made.memory_mut().chunks_mut(4096).zip(image.memory.chunks(4096));
-            for (to, from) in pages.filter(|(_, from)| from.iter().any(|byte| *byte != 0)) {
-                to.copy_from_slice(from);
             }
         }
         *parts.lock().expect("no thread panics while it holds this") = made;
-        Ok(Box::new(Running { instance, store, made, globals }))
+        Ok(Box::new(Running { instance, store, made, globals, slot }))
     }
 }
 
@@ -132,6 +132,7 @@ struct Running {
     store: Store,
     made: Parts,
     globals: Globals,
+    slot: Option<SharedSlot>,
 }
 
 impl Instance for Running {
@@ -154,6 +155,10 @@ impl Instance for Running {
 
     fn memory(&self) -> &[u8] {
         self.made.memory()
+    }
+
+    fn slot(&self) -> Option<SharedSlot> {
+        self.slot.clone()
     }
 
     fn globals(&self) -> Vec<u8> {

@@ -1,7 +1,7 @@
-//! Linear memory of our own: one reservation of address space, grown in place, bounded by
-//! the agent's limit, and restored from an image before the module's data segments could touch it.
+//! Linear memory of our own: a slot of address space, grown in place, bounded by the agent's limit,
+//! and what was kept lies in it before the module's data segments could touch it.
 //!
-//! Unsafe because memory is reserved from the kernel and shared with compiled code by address.
+//! Unsafe because memory is shared with compiled code by address.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -17,10 +17,9 @@ use wasmer::sys::vm::{
 use wasmer::sys::{BaseTunables, Tunables};
 use wasmer::{GlobalType, MemoryType, Mutability, Pages, TableType, Type, WASM_PAGE_SIZE};
 
-use super::{Bounds, meter};
+use super::pool::{Ground, Slot};
+use super::{Bounds, SharedSlot, meter};
 
-/// What the code relies on: any 32-bit address with any 32-bit offset lands inside, or on guarded space.
-const RESERVED_BYTES: usize = (8 << 30) + WASM_PAGE_SIZE;
 /// The guest's stack. Address space; only what is used takes memory.
 const STACK_BYTES: usize = 32 << 20;
 
@@ -143,10 +142,11 @@ fn width(ty: Type) -> usize {
 /// What the next instance is made from, and where it left its parts.
 #[derive(Debug, Default)]
 struct Nursery {
-    /// Length of the memory image, if there is one.
-    image_bytes: Option<usize>,
+    /// What was kept of the memory, already in its place.
+    kept: Option<(Slot, Pages)>,
     parts: Parts,
     globals: Globals,
+    slot: Option<SharedSlot>,
     /// Raised while the image stands in for the module's data segments.
     restored: Arc<AtomicBool>,
 }
@@ -165,14 +165,14 @@ impl Bounded {
     }
 
     /// Call it right before an instance is made.
-    pub(super) fn expect(&self, image_bytes: Option<usize>) {
-        let restored = Arc::new(AtomicBool::new(image_bytes.is_some()));
+    pub(super) fn expect(&self, kept: Option<(Slot, Pages)>) {
+        let restored = Arc::new(AtomicBool::new(kept.is_some()));
         *self.nursery.lock().expect("no thread panics while it holds this") =
-            Nursery { image_bytes, restored, ..Nursery::default() };
+            Nursery { kept, restored, ..Nursery::default() };
     }
 
     /// Call it right after: hands over the parts, and lets `memory.init` work from here on.
-    pub(super) fn born(&self) -> (Parts, Globals) {
+    pub(super) fn born(&self) -> (Parts, Globals, Option<SharedSlot>) {
         let mut nursery = self.nursery.lock().expect("no thread panics while it holds this");
         nursery.restored.store(false, Ordering::Relaxed);
         let globals = std::mem::take(&mut nursery.globals);
@@ -182,7 +182,8 @@ impl Bounded {
             parts.depth = Some(added[1].0);
             parts.refused = Some(added[2].0);
         }
-        (parts, globals)
+        nursery.kept = None;
+        (parts, globals, nursery.slot.take())
     }
 
     fn pages_max(&self) -> Pages {
@@ -227,15 +228,20 @@ impl Tunables for Bounded {
                 max_allowed,
             });
         }
+        let max = ty.maximum.map_or(max_allowed, |max| max.min(max_allowed));
         let mut nursery = self.nursery.lock().expect("no thread panics while it holds this");
-        let image = nursery.image_bytes.map(|bytes| Pages((bytes / WASM_PAGE_SIZE) as u32));
-        let size = image.unwrap_or(ty.minimum);
-        if size > max_allowed || size < ty.minimum {
+        let (slot, size) = match nursery.kept.take() {
+            Some(kept) => kept,
+            None => (Slot::take(Ground::Nothing, 0).map_err(region)?, ty.minimum),
+        };
+        if size > max || size < ty.minimum {
             return Err(MemoryError::CouldNotGrow { current: ty.minimum, attempted_delta: size });
         }
-        let max = ty.maximum.map_or(max_allowed, |max| max.min(max_allowed));
-        let memory = Memory::new(*ty, size, max, at, nursery.restored.clone())?;
+        let slot = Arc::new(Mutex::new(slot));
+        let restored = nursery.restored.clone();
+        let memory = Memory::new(slot.clone(), *ty, size, max, at, restored)?;
         nursery.parts.memory = Some(at);
+        nursery.slot = Some(slot);
         Ok(VMMemory(Box::new(memory)))
     }
 
@@ -269,9 +275,13 @@ impl Tunables for Bounded {
     }
 }
 
+fn region(error: std::io::Error) -> MemoryError {
+    MemoryError::Region(error.to_string())
+}
+
 #[derive(Debug)]
 struct Memory {
-    base: NonNull<u8>,
+    slot: SharedSlot,
     ty: MemoryType,
     size: Pages,
     max: Pages,
@@ -279,8 +289,8 @@ struct Memory {
     restored: Arc<AtomicBool>,
 }
 
-// SAFETY: the reservation is owned by this value alone, and the definition by the store it lives in;
-// wasm threads are not among the features, so no two threads run in one store.
+// SAFETY: the definition belongs to the store that this lives in; wasm threads are not among the features, so no
+// two threads run in one store.
 unsafe impl Send for Memory {}
 // SAFETY: as above; through a shared reference nothing is written but by `initialize_with_data`,
 // which the engine calls while it makes the instance.
@@ -288,54 +298,32 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     fn new(
+        slot: SharedSlot,
         ty: MemoryType,
         size: Pages,
         max: Pages,
         mut at: NonNull<VMMemoryDefinition>,
         restored: Arc<AtomicBool>,
     ) -> Result<Self, MemoryError> {
-        // SAFETY: a fresh private reservation at an address of the kernel's choice.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                RESERVED_BYTES,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(MemoryError::Region(std::io::Error::last_os_error().to_string()));
-        }
-        let base = NonNull::new(base.cast()).expect("the kernel maps nothing at address zero");
-        let mut memory = Self { base, ty, size: Pages(0), max, at, restored };
         // SAFETY: the engine gave the definition's place; it is written before any code runs.
-        unsafe { at.as_mut().base = base.as_ptr() };
+        unsafe { at.as_mut().base = memory_base(&slot).as_ptr() };
+        let mut memory = Self { slot, ty, size, max, at, restored };
         memory.open(size)?;
         Ok(memory)
     }
 
     fn open(&mut self, size: Pages) -> Result<(), MemoryError> {
-        let (from, to) = (self.size.bytes().0, size.bytes().0);
-        if to > from {
-            // SAFETY: within the reservation, for `size` is at most 65,536 pages.
-            let failed = unsafe {
-                libc::mprotect(
-                    self.base.as_ptr().add(from).cast(),
-                    to - from,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                )
-            };
-            if failed != 0 {
-                return Err(MemoryError::Region(std::io::Error::last_os_error().to_string()));
-            }
-        }
+        let mut slot = self.slot.lock().expect("no thread panics while it holds this");
+        slot.open(size.bytes().0).map_err(region)?;
         self.size = size;
         // SAFETY: the definition's place lives as long as the store that owns this memory.
-        unsafe { self.at.as_mut().current_length = to };
+        unsafe { self.at.as_mut().current_length = size.bytes().0 };
         Ok(())
     }
+}
+
+fn memory_base(slot: &SharedSlot) -> NonNull<u8> {
+    slot.lock().expect("no thread panics while it holds this").base()
 }
 
 impl LinearMemory for Memory {
@@ -383,15 +371,9 @@ impl LinearMemory for Memory {
         }
         // SAFETY: checked to lie inside the open part, and no guest code runs yet.
         unsafe {
-            std::ptr::copy_nonoverlapping(data.as_ptr(), self.base.as_ptr().add(start), data.len())
+            let to = memory_base(&self.slot).as_ptr().add(start);
+            std::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
         };
         Ok(())
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: the reservation is this value's own, and the store drops it after its last use.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), RESERVED_BYTES) };
     }
 }

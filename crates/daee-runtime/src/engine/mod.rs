@@ -2,14 +2,20 @@
 //! it names the engine behind.
 
 mod cranelift;
+mod image;
 #[cfg(test)]
 mod judge;
 mod memory;
 mod meter;
+mod pool;
+mod written;
 
 use std::sync::{Arc, Mutex};
 
 pub(crate) use cranelift::{Cranelift, warm_up};
+#[allow(unused_imports)] // for whoever gives a cell its image
+pub(crate) use image::{Image, Kept};
+pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
 
 /// Names engine, version and everything that changes the code it makes; part of the cache's key.
 pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-1";
@@ -30,12 +36,6 @@ pub(crate) struct Bounds {
     pub(crate) table_elements_max: u32,
 }
 
-/// Where a reactor stood.
-pub(crate) struct Image<'a> {
-    pub(crate) memory: &'a [u8],
-    pub(crate) globals: &'a [u8],
-}
-
 pub(crate) trait Engine {
     /// Compiles a module, which takes as long as its author wants: call it in a bounded process.
     fn compile(&self, module: &[u8]) -> Result<Compiled, String>;
@@ -48,11 +48,11 @@ pub(crate) trait Engine {
 }
 
 pub(crate) trait Code: Send {
-    /// Makes an instance, from nothing or from where one stood.
+    /// Makes an instance, from nothing or from where one stood, whose pages it shares until it writes to them.
     fn instantiate(
         &self,
         host: SharedHost,
-        image: Option<Image<'_>>,
+        kept: Option<&Kept>,
     ) -> Result<Box<dyn Instance>, String>;
 }
 
@@ -62,6 +62,8 @@ pub(crate) trait Instance {
     /// Calls an export without parameters; its `i32`, or zero if it returns nothing.
     fn call(&mut self, export: &str) -> Result<i32, Stop>;
     fn memory(&self) -> &[u8];
+    /// Where its memory lies, if it has one.
+    fn slot(&self) -> Option<SharedSlot>;
     /// The mutable globals, 16 bytes each, little endian, zero-extended.
     fn globals(&self) -> Vec<u8>;
     fn fuel(&self) -> u64;
@@ -100,6 +102,9 @@ pub(crate) trait Host: Send {
     ) -> Result<i32, HostStop>;
 }
 
+/// The address space of a memory, looked at between calls only.
+pub(crate) type SharedSlot = Arc<Mutex<pool::Slot>>;
+
 pub(crate) type SharedHost = Arc<Mutex<dyn Host>>;
 
 /// The instance as the host sees it during a call. Every address is the guest's word: `None` and
@@ -111,6 +116,35 @@ pub(crate) trait Guest {
     fn set_fuel(&mut self, fuel: u64);
     /// Takes fuel for what the host is about to do.
     fn take_fuel(&mut self, fuel: u64) -> Result<(), HostStop>;
+}
+
+/// Instances for the tests beside.
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    pub(super) struct Nobody;
+
+    impl Host for Nobody {
+        fn import(&mut self, _: Import, _: &[i64], _: &mut dyn Guest) -> Result<i32, HostStop> {
+            Err(HostStop::Gone)
+        }
+    }
+
+    pub(super) fn load(wat: &str) -> Box<dyn Code> {
+        let module = wat::parse_str(wat).unwrap();
+        let compiled = Cranelift.compile(&module).unwrap();
+        let bounds = Bounds { memory_bytes_max: 64 << 20, table_elements_max: 100 };
+        // SAFETY: made a moment ago.
+        #[allow(unsafe_code)]
+        unsafe { Cranelift.load(&compiled.code, bounds) }.unwrap()
+    }
+
+    pub(super) fn born(code: &dyn Code, kept: Option<&Kept>) -> Box<dyn Instance> {
+        let mut instance = code.instantiate(Arc::new(Mutex::new(Nobody)), kept).unwrap();
+        instance.set_fuel(1 << 40);
+        instance
+    }
 }
 
 macro_rules! imports {
