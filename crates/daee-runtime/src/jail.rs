@@ -3,7 +3,6 @@
 //! Unsafe because they are system calls.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 
 use seccompiler::{
@@ -26,6 +25,9 @@ pub(crate) const LIMITS: u32 = 1 << 7;
 /// Every wall.
 pub(crate) const ALL: u32 = 0xff;
 
+const PR_SET_MDWE: i32 = 65;
+const PR_MDWE_REFUSE_EXEC_GAIN: i32 = 1;
+
 /// Memory that a cell may have beside its guest's, in bytes: code, stacks. What is kept of a reactor is in files.
 const CELL_EXTRA_BYTES: u64 = 192 << 20;
 /// How much a child may write to its error stream, in bytes.
@@ -34,7 +36,7 @@ const ERRORS_BYTES_MAX: u64 = 64 << 10;
 /// Stage one of a cell: everything that needs no knowledge of the guest. Says which of the walls stand.
 pub(crate) fn enter_cell(walls: u32) -> u32 {
     let mut up = shed(walls);
-    if walls & SECCOMP != 0 && filter(&loading(), SeccompAction::KillProcess) {
+    if walls & SECCOMP != 0 && allow(&loading()) {
         up |= SECCOMP;
     }
     up
@@ -43,33 +45,21 @@ pub(crate) fn enter_cell(walls: u32) -> u32 {
 /// Stage two: the code is mapped, and no more will be. Says which of the walls stand.
 pub(crate) fn seal_cell(walls: u32) -> u32 {
     let mut up = 0;
-    // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN.
     // SAFETY: numbers only.
-    if walls & NO_NEW_CODE != 0 && unsafe { libc::prctl(65, 1, 0, 0, 0) } == 0 {
+    let refused = || unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) } == 0;
+    if walls & NO_NEW_CODE != 0 && refused() {
         up |= NO_NEW_CODE;
     }
-    if walls & SECCOMP != 0 && filter(&running(), SeccompAction::KillProcess) {
+    if walls & SECCOMP != 0 && allow(&running()) {
         up |= SECCOMP;
     }
     up
 }
 
 /// The walls of a compiling process: it may make threads and executable memory, and reaches nothing.
-pub(crate) fn enter_compiler() -> u32 {
-    let mut up = shed(ALL);
-    let mut calls = loading();
-    for call in [
-        libc::SYS_clone3,
-        libc::SYS_clone,
-        libc::SYS_set_robust_list,
-        libc::SYS_rseq,
-        libc::SYS_sched_getaffinity,
-        libc::SYS_fcntl,
-    ] {
-        calls.insert(call, vec![]);
-    }
-    // What a library tries out of habit, such as reading how many cores there are, fails and no more.
-    if filter(&calls, SeccompAction::Errno(libc::EPERM as u32)) {
+pub(crate) fn enter_compiler(walls: u32) -> u32 {
+    let mut up = shed(walls);
+    if walls & SECCOMP != 0 && refuse(HABITS) && allow(&compiling()) {
         up |= SECCOMP;
     }
     up
@@ -91,10 +81,17 @@ pub(crate) fn limit_compiler(memory_bytes: u64, cpu_seconds: u64) {
 /// Gives up everything that no child needs.
 fn shed(walls: u32) -> u32 {
     let mut up = 0;
-    let limited = limit(libc::RLIMIT_CORE, 0)
-        && limit(libc::RLIMIT_NOFILE, 16)
-        && limit(libc::RLIMIT_FSIZE, ERRORS_BYTES_MAX);
-    if limited {
+    let limits = [
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NOFILE, 16),
+        (libc::RLIMIT_FSIZE, ERRORS_BYTES_MAX),
+        (libc::RLIMIT_MEMLOCK, 0),
+        (libc::RLIMIT_MSGQUEUE, 0),
+        (libc::RLIMIT_SIGPENDING, 0),
+        (libc::RLIMIT_RTPRIO, 0),
+        (libc::RLIMIT_NICE, 0),
+    ];
+    if walls & LIMITS != 0 && limits.into_iter().all(|(resource, most)| limit(resource, most)) {
         up |= LIMITS;
     }
     // SAFETY: system calls with numbers, and strings that end in zero bytes.
@@ -187,78 +184,182 @@ fn limit(resource: libc::__rlimit_resource_t, most: u64) -> bool {
     unsafe { libc::setrlimit(resource, &most) == 0 }
 }
 
-type Calls = BTreeMap<i64, Vec<SeccompRule>>;
+/// A system call that may be made, and with what.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) number: i64,
+    when: &'static [When],
+}
 
-/// What a cell calls while its guest runs.
-fn running() -> Calls {
-    let mut calls: Calls = [
-        libc::SYS_read,
-        libc::SYS_write,
-        libc::SYS_recvfrom,
-        libc::SYS_sendto,
-        libc::SYS_close,
-        libc::SYS_munmap,
-        libc::SYS_mremap,
-        libc::SYS_madvise,
-        libc::SYS_brk,
-        libc::SYS_futex,
-        libc::SYS_rt_sigaction,
-        libc::SYS_rt_sigprocmask,
-        libc::SYS_rt_sigreturn,
-        libc::SYS_sigaltstack,
-        libc::SYS_clock_gettime,
-        libc::SYS_getrandom,
-        libc::SYS_sched_yield,
-        libc::SYS_gettid,
-        libc::SYS_exit,
-        libc::SYS_exit_group,
-        libc::SYS_restart_syscall,
-    ]
-    .map(|call| (call, vec![]))
-    .into();
-    let only = |argument, compare, value| {
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value);
-        let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
-        vec![rule.expect("the condition is one that filters have")]
-    };
-    // Memory, but none that code could be written into.
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        calls.insert(call, only(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0));
-    }
+/// Holds if an argument, without its bits outside of the mask, is one of the values.
+#[derive(Debug)]
+struct When {
+    argument: u8,
+    mask: u32,
+    values: &'static [u32],
+}
+
+const fn call(name: &'static str, number: i64) -> Call {
+    Call { name, number, when: &[] }
+}
+
+const fn with(name: &'static str, number: i64, when: &'static [When]) -> Call {
+    Call { name, number, when }
+}
+
+const fn only(argument: u8, values: &'static [u32]) -> When {
+    When { argument, mask: u32::MAX, values }
+}
+
+const NO_CODE: When = When { argument: 2, mask: libc::PROT_EXEC as u32, values: &[0] };
+/// Memory that counts against the limit: the kernel counts neither what is shared nor what grows as stacks do.
+const OWN: When =
+    When { argument: 3, mask: MAPPED, values: &[PRIVATE, PRIVATE | libc::MAP_ANONYMOUS as u32] };
+/// That, or what has the size of a file.
+const OWN_OR_FILE: When = When {
+    argument: 3,
+    mask: MAPPED,
+    values: &[PRIVATE, PRIVATE | libc::MAP_ANONYMOUS as u32, libc::MAP_SHARED as u32],
+};
+const MAPPED: u32 =
+    (libc::MAP_TYPE | libc::MAP_ANONYMOUS | libc::MAP_GROWSDOWN | libc::MAP_HUGETLB) as u32;
+const PRIVATE: u32 = libc::MAP_PRIVATE as u32;
+
+/// What a cell may call while its guest runs. What a turn cannot do without has no conditions: the kernel lets
+/// it pass without running the filter.
+const RUNNING: &[Call] = &[
+    call("recvfrom", libc::SYS_recvfrom),
+    call("sendto", libc::SYS_sendto),
+    with("mmap", libc::SYS_mmap, &[NO_CODE, OWN]),
+    with("mprotect", libc::SYS_mprotect, &[NO_CODE]),
+    with("mremap", libc::SYS_mremap, &[only(3, &[libc::MREMAP_MAYMOVE as u32])]),
+    call("munmap", libc::SYS_munmap),
+    with("madvise", libc::SYS_madvise, &[only(2, &[libc::MADV_DONTNEED as u32])]),
+    call("brk", libc::SYS_brk),
     // Which pages a turn wrote, of this process's own.
-    calls.insert(libc::SYS_ioctl, only(1, SeccompCmpOp::Eq, engine::PAGEMAP_SCAN.into()));
-    if engine::reads_pagemap() {
-        calls.insert(libc::SYS_pread64, vec![]);
-    }
-    // Whether a descriptor is open: the standard library asks before it closes one.
-    calls.insert(libc::SYS_fcntl, only(1, SeccompCmpOp::Eq, libc::F_GETFD as u64));
-    calls
-}
+    with("ioctl", libc::SYS_ioctl, &[only(1, &[engine::PAGEMAP_SCAN])]),
+    // Waits and wakes within the process: the other operations are where the kernel's bugs were.
+    with("futex", libc::SYS_futex, &[only(1, FUTEX_OWN)]),
+    call("sigaltstack", libc::SYS_sigaltstack),
+    call("rt_sigreturn", libc::SYS_rt_sigreturn),
+    call("close", libc::SYS_close),
+    // Whether a descriptor is open: a debug build of the standard library asks before it closes one.
+    with("fcntl", libc::SYS_fcntl, &[only(1, &[libc::F_GETFD as u32])]),
+    // Last words, to the error stream.
+    with("write", libc::SYS_write, &[only(0, &[2])]),
+    call("exit_group", libc::SYS_exit_group),
+];
 
-/// What it calls before: the same, memory for code, and the two that close the door behind it.
-fn loading() -> Calls {
-    let mut calls = running();
-    for call in [
-        libc::SYS_mmap,
-        libc::SYS_mprotect,
+const FUTEX_OWN: &[u32] = &[
+    (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as u32,
+    (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u32,
+    (libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG) as u32,
+];
+
+/// What it may call where the kernel has no `PAGEMAP_SCAN`.
+const RUNNING_OLD: &[Call] = &[call("pread64", libc::SYS_pread64)];
+
+/// What it may call before besides: memory for code, a file of the size of its memory, its last limit, and the two that close the door behind it.
+const LOADING: &[Call] = &[
+    with("mmap", libc::SYS_mmap, &[OWN_OR_FILE]),
+    call("ftruncate", libc::SYS_ftruncate),
+    call("mprotect", libc::SYS_mprotect),
+    with("prlimit64", libc::SYS_prlimit64, &[only(0, &[0])]),
+    with(
+        "prctl",
         libc::SYS_prctl,
-        libc::SYS_seccomp,
-        libc::SYS_prlimit64,
-        libc::SYS_setrlimit,
-        libc::SYS_fstat,
-        libc::SYS_ftruncate,
-        libc::SYS_lseek,
-        libc::SYS_pread64,
-    ] {
-        calls.insert(call, vec![]);
-    }
-    calls
+        &[only(0, &[libc::PR_SET_NO_NEW_PRIVS as u32, PR_SET_MDWE as u32])],
+    ),
+    with("seccomp", libc::SYS_seccomp, &[only(0, &[libc::SECCOMP_SET_MODE_FILTER])]),
+];
+
+/// What a compiling process may call besides: threads, but no processes.
+const COMPILING: &[Call] = &[
+    with("clone", libc::SYS_clone, &[THREAD]),
+    call("set_robust_list", libc::SYS_set_robust_list),
+    call("rseq", libc::SYS_rseq),
+    call("rt_sigaction", libc::SYS_rt_sigaction),
+    call("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    call("sched_getaffinity", libc::SYS_sched_getaffinity),
+    call("sched_yield", libc::SYS_sched_yield),
+    call("gettid", libc::SYS_gettid),
+    call("madvise", libc::SYS_madvise),
+    call("getrandom", libc::SYS_getrandom),
+    call("futex", libc::SYS_futex),
+    call("exit", libc::SYS_exit),
+];
+
+const THREAD: When =
+    When { argument: 0, mask: libc::CLONE_THREAD as u32, values: &[libc::CLONE_THREAD as u32] };
+
+/// What libraries try and can do without: counting processors, and a call whose arguments no filter can read, for
+/// which there is an older one. These fail as if the kernel did not know them; what else is not allowed kills.
+const HABITS: &[Call] = &[call("openat", libc::SYS_openat), call("clone3", libc::SYS_clone3)];
+
+/// The calls of a cell while its guest runs.
+pub(crate) fn running() -> Vec<&'static Call> {
+    let old = if engine::reads_pagemap() { RUNNING_OLD } else { &[] };
+    RUNNING.iter().chain(old).collect()
 }
 
-fn filter(calls: &Calls, otherwise: SeccompAction) -> bool {
-    let arch = std::env::consts::ARCH.try_into();
-    let Ok(arch) = arch else { return false };
-    let filter = SeccompFilter::new(calls.clone(), otherwise, SeccompAction::Allow, arch);
+/// The calls of a cell before that.
+pub(crate) fn loading() -> Vec<&'static Call> {
+    over(running(), LOADING)
+}
+
+/// The calls of a compiling process.
+pub(crate) fn compiling() -> Vec<&'static Call> {
+    over(over(loading(), COMPILING), HABITS)
+}
+
+/// Both lists, the second where they differ.
+fn over(first: Vec<&'static Call>, second: &'static [Call]) -> Vec<&'static Call> {
+    let known = |call: &&Call| !second.iter().any(|other| other.number == call.number);
+    first.into_iter().filter(known).chain(second).collect()
+}
+
+fn allow(calls: &[&Call]) -> bool {
+    filter(calls.iter().copied(), SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+fn refuse(calls: &'static [Call]) -> bool {
+    filter(calls.iter(), SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))
+}
+
+/// For all threads of the process.
+fn filter<'a>(
+    calls: impl Iterator<Item = &'a Call>,
+    otherwise: SeccompAction,
+    action: SeccompAction,
+) -> bool {
+    let Ok(arch) = std::env::consts::ARCH.try_into() else { return false };
+    let rules = calls.map(|call| (call.number, rules(call.when))).collect();
+    let filter = SeccompFilter::new(rules, otherwise, action, arch);
     let program = filter.and_then(BpfProgram::try_from);
-    program.is_ok_and(|program| seccompiler::apply_filter(&program).is_ok())
+    program.is_ok_and(|program| seccompiler::apply_filter_all_threads(&program).is_ok())
+}
+
+/// One rule for each way in which all conditions hold; a call without conditions has none.
+fn rules(when: &[When]) -> Vec<SeccompRule> {
+    if when.is_empty() {
+        return Vec::new();
+    }
+    let mut ways = vec![Vec::new()];
+    for When { argument, mask, values } in when {
+        let compare = SeccompCmpOp::MaskedEq(u64::from(*mask));
+        let holds = |value: &u32| {
+            let value = u64::from(*value);
+            SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, compare.clone(), value)
+                .expect("there is such an argument")
+        };
+        ways = ways
+            .into_iter()
+            .flat_map(|way: Vec<SeccompCondition>| {
+                values.iter().map(move |value| [way.clone(), vec![holds(value)]].concat())
+            })
+            .collect();
+    }
+    let rule = |way| SeccompRule::new(way).expect("there is at least one condition");
+    ways.into_iter().map(rule).collect()
 }

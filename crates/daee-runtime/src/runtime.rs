@@ -317,6 +317,10 @@ pub struct SandboxReport {
     pub level: u8,
     /// Every wall, standing or not.
     pub walls: Vec<Wall>,
+    /// What a cell may ask of the kernel while its guest runs; anything else is its end.
+    pub system_calls: Vec<&'static str>,
+    /// What it may ask before, when it holds no guest yet.
+    pub system_calls_loading: Vec<&'static str>,
 }
 
 /// One wall of a cell.
@@ -353,7 +357,9 @@ impl SandboxReport {
         let three = two | jail::LANDLOCK | jail::NO_NEW_CODE;
         let level = [one, two, three].into_iter().take_while(|level| has(*level)).count() as u8;
         let walls = NAMES.map(|(bit, name, how)| Wall { name, stands: has(bit), how }).to_vec();
-        Self { level, walls }
+        let names = |calls: Vec<&jail::Call>| calls.iter().map(|call| call.name).collect();
+        let (system_calls, system_calls_loading) = (names(jail::running()), names(jail::loading()));
+        Self { level, walls, system_calls, system_calls_loading }
     }
 }
 
