@@ -111,7 +111,7 @@ fn every_turn_goes_as_the_vectors_say() {
     assert_eq!(vectors["now_ms"], NOW.0);
     let bench = Bench::new(Isolation::InProcess);
     let mut agent = script_agent(&bench);
-    for turn in list(&vectors, "turns") {
+    for turn in list(&vectors, "turns").iter().chain(list(&vectors, "files")) {
         let name = text(turn, "name");
         let calls = list(turn, "calls");
         let inputs: Vec<_> = calls.iter().map(|call| (text(call, "op"), input(call))).collect();

@@ -8,7 +8,7 @@ pub struct Operation {
 }
 
 /// Every operation whose name has a dot. `log`, `now` and `random` are words that any module may hold.
-pub const OPERATIONS: [Operation; 12] = [
+pub const OPERATIONS: [Operation; 22] = [
     always("event.next"),
     always("event.answer"),
     always("state.get"),
@@ -16,6 +16,16 @@ pub const OPERATIONS: [Operation; 12] = [
     always("state.delete"),
     always("state.list"),
     always("state.cas"),
+    always("file.stat"),
+    always("file.read"),
+    always("file.write"),
+    always("file.truncate"),
+    always("file.create"),
+    always("file.list"),
+    always("file.mkdir"),
+    always("file.remove"),
+    always("file.rename"),
+    always("file.touch"),
     always("timer.set"),
     always("timer.cancel"),
     needs("http.fetch", "network_outbound"),
@@ -33,7 +43,7 @@ const fn needs(name: &'static str, permission: &'static str) -> Operation {
 
 /// Which operations are named in data, as bits in the order of [`OPERATIONS`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Named(u16);
+pub(super) struct Named(u32);
 
 impl Named {
     /// Looks for names in one data segment.
@@ -49,7 +59,7 @@ impl Named {
                 let front = name.find('.').unwrap_or_default();
                 let from = dot.checked_sub(front).and_then(|from| data.get(from..));
                 let named = from.is_some_and(|from| from.starts_with(name.as_bytes()));
-                self.0 |= u16::from(named) << n;
+                self.0 |= u32::from(named) << n;
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The supervisor's side of the door (DESIGN 6): every operation is judged, bounded, done and recorded
 //! here and nowhere else. `docs/spec/door.md` is its specification.
 
+mod files;
+
 use daee_policy::Policy;
 use daee_state::{Draft, Effect, Expected, StateError};
 use daee_transcript::{Entry, Level, LogLine, Progress};
@@ -28,13 +30,23 @@ const NAME_BYTES_MAX: usize = 8192;
 /// Why an operation was not done. The number is what `daee.call` returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    Denied { message: String, needs: Option<String> },
+    Denied {
+        message: String,
+        needs: Option<String>,
+    },
     Unknown(String),
     Malformed(String),
     Limit(String),
     NotFound(String),
     Outside(String),
     NotNow(String),
+    /// What is said of files has a name in POSIX.
+    File {
+        code: i32,
+        name: &'static str,
+        errno: &'static str,
+        message: String,
+    },
 }
 
 impl Refusal {
@@ -47,6 +59,7 @@ impl Refusal {
             Refusal::NotFound(message) => (-5, "not_found", message),
             Refusal::Outside(message) => (-6, "outside", message),
             Refusal::NotNow(message) => (-7, "not_now", message),
+            Refusal::File { code, name, message, .. } => (*code, name, message),
         }
     }
 
@@ -59,6 +72,9 @@ impl Refusal {
         }
         if let Refusal::Denied { needs: Some(needs), .. } = self {
             head["needs"] = json!(needs);
+        }
+        if let Refusal::File { errno, .. } = self {
+            head["errno"] = json!(errno);
         }
         (code, encode(&head, b""))
     }
@@ -241,6 +257,7 @@ impl<'a> Door<'a> {
             }
             "ipfs.read" => self.ipfs_read(call, input, &head),
             "chain.publish" => self.chain_publish(call, &head, body),
+            op if op.starts_with("file.") => self.file(op, &head, body),
             _ => Err(Refusal::Unknown(format!("there is no operation {op:?}"))),
         }
     }
@@ -446,7 +463,7 @@ impl<'a> Door<'a> {
 }
 
 /// Every operation there is.
-const OPS: [&str; 15] = [
+const OPS: [&str; 25] = [
     "log",
     "now",
     "random",
@@ -462,6 +479,16 @@ const OPS: [&str; 15] = [
     "http.fetch",
     "ipfs.read",
     "chain.publish",
+    "file.stat",
+    "file.read",
+    "file.write",
+    "file.truncate",
+    "file.create",
+    "file.list",
+    "file.mkdir",
+    "file.remove",
+    "file.rename",
+    "file.touch",
 ];
 
 /// Names that are no operation are recorded as one: a guest cannot fill the transcript with them.
@@ -512,6 +539,13 @@ impl Head {
             }),
         }
     }
+    fn flag(&self, key: &str) -> Result<bool, Refusal> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(Refusal::Malformed(format!("{key} is neither true nor false"))),
+        }
+    }
     fn headers(&self) -> Result<Vec<(String, String)>, Refusal> {
         let Some(headers) = self.0.get("headers") else { return Ok(Vec::new()) };
         serde_json::from_value(headers.clone())
@@ -538,6 +572,7 @@ mod tests {
             any::<f64>().prop_map(Value::from),
             (0..3u64).prop_map(Value::from),
             "[a-z/:.]{0,12}|\\PC{0,4}".prop_map(Value::from),
+            "[ab](/[ab.]{1,2}){0,2}".prop_map(Value::from),
             Just(json!({"sha256": "00".repeat(32)})),
             Just(json!([["a", "b"]])),
             Just(json!("https://api.coingecko.com/")),
@@ -565,6 +600,18 @@ mod tests {
             "cid",
             "max_bytes",
             "topic",
+            "at",
+            "path",
+            "path",
+            "path",
+            "offset",
+            "size",
+            "to",
+            "to_at",
+            "kind",
+            "new",
+            "hold",
+            "modified_ns",
         ]);
         proptest::collection::btree_map(names, value(), 0..6).prop_map(|fields| {
             fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
