@@ -230,7 +230,7 @@ def http(request):
             ("/memory", "MemoryError: "),
             ("/exit", "SystemExit: bye"),
         ],
-        r#"{"kept": [N, N, -168655945816773043347, "0.67"]}"#,
+        r#"{"kept":[N,N,-168655945816773043347,"0.67"]}"#,
     );
     for (script, says) in
         [("def http(:", "SyntaxError: "), ("import none", "ImportError: no module named 'none'")]

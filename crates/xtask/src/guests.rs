@@ -85,6 +85,8 @@ const PACKAGES: &[&str] = &[
 const RUST_TARGET: &str = "wasm32-wasip1";
 const LIBC: &str = "/usr/lib/wasm32-wasi";
 const SUMS: &str = "SHA256SUMS";
+/// Where `daee.h` is.
+const C_BINDING: &str = "crates/daee-agent/bindings/c";
 /// What the committed bytes were built with.
 const BUILT_WITH: &str = "docs/examples/BUILT_WITH";
 
@@ -270,7 +272,9 @@ impl Toolchain {
             clang.dir(guest.folder(&self.repo))
         };
         clang()
-            .args(["-std=c17", "-Wall", "-Wextra", "-Werror", "-Oz", "-c", source, "-o"])
+            .args(["-std=c17", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-Oz", "-I"])
+            .args([self.repo.join(C_BINDING)])
+            .args(["-c", source, "-o"])
             .args([&object])
             .done()?;
         clang().args(["-Wl,--strip-all"]).args([&object]).args(["-o"]).args([&module]).done()?;

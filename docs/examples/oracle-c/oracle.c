@@ -30,6 +30,23 @@ static void add_price(struct daee_text *to, uint64_t units) {
     for (unit /= 10; unit; unit /= 10) daee_add_number(to, units / unit % 10);
 }
 
+static void add_quote(struct daee_text *to, struct quote quote) {
+    daee_add(to, "{\"at_ms\":");
+    daee_add_number(to, quote.at_ms);
+    daee_add(to, ",\"price\":\"");
+    add_price(to, quote.units);
+    daee_add(to, "\"}");
+}
+
+static void add_quotes(struct daee_text *to, const struct history *history) {
+    daee_add(to, "[");
+    for (size_t n = 0; n < history->count; n++) {
+        if (n) daee_add(to, ",");
+        add_quote(to, history->quotes[n]);
+    }
+    daee_add(to, "]");
+}
+
 /* Reads a plain decimal number of `len` bytes; what stands behind the eighth decimal is cut off. Returns what is
  * wrong with it, or NULL. */
 static const char *read_price(const char *text, size_t len, uint64_t *units) {
@@ -49,50 +66,59 @@ static const char *read_price(const char *text, size_t len, uint64_t *units) {
     return *units ? NULL : "a price of zero";
 }
 
-/* History is kept as the 16 bytes of each quote. */
-static bool load(struct history *history) {
-    struct daee_reply reply = daee("state.get", "{\"key\":\"history\"}", "", 0);
-    size_t bytes = reply.code < 0 ? 0 : reply.body.len;
-    bool read = reply.code >= 0 || reply.code == DAEE_NOT_FOUND;
-    bool whole = read && bytes <= sizeof history->quotes && bytes % sizeof(struct quote) == 0;
-    history->count = whole ? bytes / sizeof(struct quote) : 0;
-    if (whole && bytes) memcpy(history->quotes, reply.body.at, bytes);
-    if (!whole) daee_log("error", "the history in the state cannot be read", "");
-    daee_free(&reply);
-    return whole;
+static bool read_quote(const char *json, struct quote *quote) {
+    char *price = daee_json_text(json, "price");
+    bool ok = price && !read_price(price, strlen(price), &quote->units) && daee_json_number(json, "at_ms", &quote->at_ms);
+    free(price);
+    return ok;
 }
 
-/* Does what has no answer, and logs why it was refused. Returns 0 or the negative code. */
-static int32_t refused(const char *op, const char *head, const void *body, size_t body_len) {
-    struct daee_reply reply = daee(op, head, body, body_len);
-    int32_t code = reply.code < 0 ? reply.code : 0;
-    if (code) {
-        struct daee_text line = {0};
-        daee_add(&line, op);
-        daee_add(&line, ": ");
-        char *why = daee_json_text(reply.head.at, "message");
-        daee_log(code == DAEE_LIMIT ? "warn" : "error", line.at, why ? why : "refused");
-        free(why);
-        free(line.at);
+/* Logs why an operation was refused. */
+static void log_refusal(const char *op, int32_t code) {
+    struct daee_text line = {0};
+    daee_add(&line, op);
+    daee_add(&line, ": ");
+    char *why = daee_json_text(daee_refusal.at, "message");
+    daee_log(code == DAEE_LIMIT ? "warn" : "error", line.at, why ? why : "refused");
+    free(line.at);
+    free(why);
+}
+
+static bool load(struct history *history) {
+    struct daee_text kept;
+    int32_t code = daee_state_get("history", &kept);
+    const char *item = NULL;
+    size_t len;
+    bool ok = !code || code == DAEE_NOT_FOUND;
+    history->count = 0;
+    while (!code && ok && (item = daee_json_item(kept.at, item, &len))) {
+        ok = history->count < HISTORY_MAX && read_quote(item, &history->quotes[history->count++]);
     }
-    daee_free(&reply);
-    return code;
+    if (!ok) daee_log("error", "the history in the state cannot be read", "");
+    free(kept.at);
+    return ok;
+}
+
+static bool save(const char *key, struct daee_text *json) {
+    int32_t code = daee_state_set(key, json->at, json->len);
+    if (code) log_refusal("state.set", code);
+    free(json->at);
+    return !code;
 }
 
 /* Fetches the price. Says in the log why there is none. */
 static bool fetch(uint64_t *units) {
-    struct daee_reply reply = daee("http.fetch", "{\"url\":\"" SOURCE "\"}", "", 0);
-    const char *why = NULL;
+    struct daee_fetch request = {.url = SOURCE};
+    struct daee_fetched fetched;
     char *said = NULL;
-    uint64_t status = 0;
+    const char *why = NULL, *ethereum, *usd;
     size_t len = 0;
-    const char *ethereum, *usd;
-    if (reply.code < 0) {
-        said = daee_json_text(reply.head.at, "message");
+    if (daee_fetch(&request, &fetched)) {
+        said = daee_json_text(daee_refusal.at, "message");
         why = said ? said : "refused";
-    } else if (!daee_json_number(reply.head.at, "status", &status) || status / 100 != 2) {
+    } else if (fetched.status / 100 != 2) {
         why = "the source answers with an error";
-    } else if (!(ethereum = daee_json_field(reply.body.at, "ethereum", &len))
+    } else if (!(ethereum = daee_json_field(fetched.body.at, "ethereum", &len))
                || !(usd = daee_json_field(ethereum, "usd", &len))) {
         why = "the source answers with something else";
     } else {
@@ -100,15 +126,8 @@ static bool fetch(uint64_t *units) {
     }
     if (why) daee_log("warn", "no new price: ", why);
     free(said);
-    daee_free(&reply);
+    daee_fetched_free(&fetched);
     return !why;
-}
-
-static bool now(uint64_t *ms) {
-    struct daee_reply reply = daee("now", "{}", "", 0);
-    bool ok = reply.code >= 0 && daee_json_number(reply.head.at, "ms", ms);
-    daee_free(&reply);
-    return ok;
 }
 
 /* Fetches, keeps and publishes the price. A source that fails leaves the old price with its time. */
@@ -116,100 +135,90 @@ static bool refresh(void) {
     struct history history;
     struct quote quote;
     if (!fetch(&quote.units)) return true;
-    if (!now(&quote.at_ms) || !load(&history)) return false;
+    quote.at_ms = daee_now();
+    if (!load(&history)) return false;
     if (history.count == HISTORY_MAX) {
         memmove(history.quotes, history.quotes + 1, sizeof history.quotes - sizeof quote);
         history.count--;
     }
     history.quotes[history.count++] = quote;
-    size_t bytes = history.count * sizeof quote;
-    if (refused("state.set", "{\"key\":\"history\"}", history.quotes, bytes)) return false;
+    struct daee_text all = {0}, newest = {0}, line = {0};
+    add_quotes(&all, &history);
+    /* What a request for the price needs, so that it reads no more than that. */
+    daee_add(&newest, "{\"count\":");
+    daee_add_number(&newest, history.count);
+    daee_add(&newest, ",\"quote\":");
+    add_quote(&newest, quote);
+    daee_add(&newest, "}");
+    bool all_saved = save("history", &all), newest_saved = save("newest", &newest);
+    if (!all_saved || !newest_saved) return false;
 
-    /* A 32-byte big-endian integer with 8 decimals: abi.decode(data, (uint256)). */
-    uint8_t word[32] = {0};
-    for (int n = 0; n < 8; n++) word[31 - n] = quote.units >> 8 * n;
-    struct daee_text line = {0};
     add_price(&line, quote.units);
     daee_log("info", "ETH/USD ", line.at);
     free(line.at);
-    int32_t code = refused("chain.publish", "{\"topic\":\"price-eth-usd\"}", word, sizeof word);
+    /* A 32-byte big-endian integer with 8 decimals: abi.decode(data, (uint256)). */
+    uint8_t word[32] = {0};
+    for (int n = 0; n < 8; n++) word[31 - n] = quote.units >> 8 * n;
+    int32_t code = daee_publish("price-eth-usd", word, sizeof word);
+    if (code) log_refusal("chain.publish", code);
     /* The chain may take nothing for now. Who asks here should have the price all the same. */
     return !code || code == DAEE_LIMIT;
 }
 
-static bool send_json(const char *status, const char *json) {
-    struct daee_text head = {0};
-    daee_add(&head, "{\"headers\":[[\"content-type\",\"application/json\"]],\"status\":");
-    daee_add(&head, status);
-    daee_add(&head, "}");
-    bool ok = !refused("event.answer", head.at, json, strlen(json));
-    free(head.at);
+/* Answers with JSON, which is freed. */
+static bool send(struct daee_text *json) {
+    bool ok = !daee_answer(200, "application/json", json->at);
+    free(json->at);
     return ok;
 }
 
-static bool answer_price(const struct history *history) {
-    if (!history->count) return send_json("503", "{\"error\":\"there is no price yet\"}");
-    struct quote newest = history->quotes[history->count - 1];
-    struct daee_text json = {0};
-    daee_add(&json, "{\"pair\":\"ETH/USD\",\"price\":\"");
-    add_price(&json, newest.units);
-    daee_add(&json, "\",\"decimals\":8,\"at_ms\":");
-    daee_add_number(&json, newest.at_ms);
-    daee_add(&json, ",\"source\":\"" SOURCE "\",\"history\":");
-    daee_add_number(&json, history->count);
-    daee_add(&json, "}");
-    bool ok = send_json("200", json.at);
-    free(json.at);
-    return ok;
+static bool answer_price(void) {
+    struct daee_text newest, json = {0};
+    int32_t code = daee_state_get("newest", &newest);
+    if (code == DAEE_NOT_FOUND) return !daee_answer(503, "application/json", "{\"error\":\"there is no price yet\"}");
+    size_t len;
+    uint64_t count;
+    struct quote quote;
+    const char *found = code ? NULL : daee_json_field(newest.at, "quote", &len);
+    bool ok = found && read_quote(found, &quote) && daee_json_number(newest.at, "count", &count);
+    free(newest.at);
+    if (!ok) return false;
+    daee_add(&json, "{\"at_ms\":");
+    daee_add_number(&json, quote.at_ms);
+    daee_add(&json, ",\"decimals\":8,\"history\":");
+    daee_add_number(&json, count);
+    daee_add(&json, ",\"pair\":\"ETH/USD\",\"price\":\"");
+    add_price(&json, quote.units);
+    daee_add(&json, "\",\"source\":\"" SOURCE "\"}");
+    return send(&json);
 }
 
-static bool answer_history(const struct history *history) {
+static bool answer_history(void) {
+    struct history history;
     struct daee_text json = {0};
-    daee_add(&json, "{\"pair\":\"ETH/USD\",\"source\":\"" SOURCE "\",\"prices\":[");
-    for (size_t n = 0; n < history->count; n++) {
-        daee_add(&json, n ? ",{\"price\":\"" : "{\"price\":\"");
-        add_price(&json, history->quotes[n].units);
-        daee_add(&json, "\",\"at_ms\":");
-        daee_add_number(&json, history->quotes[n].at_ms);
-        daee_add(&json, "}");
-    }
-    daee_add(&json, "]}");
-    bool ok = send_json("200", json.at);
-    free(json.at);
-    return ok;
+    if (!load(&history)) return false;
+    daee_add(&json, "{\"pair\":\"ETH/USD\",\"prices\":");
+    add_quotes(&json, &history);
+    daee_add(&json, ",\"source\":\"" SOURCE "\"}");
+    return send(&json);
 }
 
 static bool answer(const char *head) {
-    struct history history;
     char *path = daee_json_text(head, "path"), *method = daee_json_text(head, "method");
     bool price = path && !strcmp(path, "/price");
     bool known = price || (path && !strcmp(path, "/history"));
     bool get = method && !strcmp(method, "GET");
     free(path);
     free(method);
-    if (!known) return send_json("404", "{\"error\":\"there is /price and /history\"}");
-    if (!get) return !refused("event.answer", "{\"status\":405,\"headers\":[[\"allow\",\"GET\"]]}", "", 0);
-    if (!load(&history)) return false;
-    return price ? answer_price(&history) : answer_history(&history);
+    if (!known) return !daee_answer(404, "application/json", "{\"error\":\"there is /price and /history\"}");
+    struct daee_header allow = {"allow", "GET"};
+    if (!get) return !daee_answer_with(405, &allow, 1, "", 0);
+    return price ? answer_price() : answer_history();
 }
 
-static bool turn(const char *head) {
-    char *kind = daee_json_text(head, "kind");
-    if (!kind) return false;
-    bool ok = true;
-    if (!strcmp(kind, "start") || !strcmp(kind, "timer")) ok = refresh();
-    else if (!strcmp(kind, "http")) ok = answer(head);
-    free(kind);
-    return ok;
+static bool turn(const struct daee_event *event) {
+    if (!strcmp(event->kind, "start") || !strcmp(event->kind, "timer")) return refresh();
+    return strcmp(event->kind, "http") || answer(event->head.at);
 }
 
-/* Asking for the next event ends the turn before. To leave with an error rolls it back, and the next event starts
- * the program afresh. */
-int main(void) {
-    for (;;) {
-        struct daee_reply event = daee("event.next", "{}", "", 0);
-        bool ok = event.code >= 0 && turn(event.head.at);
-        daee_free(&event);
-        if (!ok) return 1;
-    }
-}
+DAEE_RESIDENT(turn)

@@ -38,6 +38,11 @@ done
     echo '};'
 } >build/files.h
 
-compile -Wall -Wextra -Wno-unused-function -mexec-model=reactor -I "$quickjs" -I build \
+case $(grep '^run:' agent.yaml || true) in
+*resident*) style='-mexec-model=command -DRESIDENT' ;;
+*) style=-mexec-model=reactor ;;
+esac
+# shellcheck disable=SC2086
+compile -Wall -Wextra -Wno-unused-function $style -I "$quickjs" -I build \
     -Wl,--strip-all -Wl,--stack-first -Wl,-z,stack-size=1048576 \
     daee/daee.c "$quickjs"/*.o -o agent.wasm

@@ -26,12 +26,16 @@ if [ -z "${WASM_OPT:-}" ]; then
     [ -e "$WASM_OPT" ] || npm install --silent --no-save --prefix "$BUILD" "binaryen@$binaryen"
 fi
 
-made_of=$(cat build.sh daee/Makefile daee/*.[ch] | sha256sum)
+case $(grep '^run:' agent.yaml || true) in
+*resident*) model=command defines=-DRESIDENT ;;
+*) model=reactor defines= ;;
+esac
+made_of="$(cat build.sh daee/Makefile daee/*.[ch] | sha256sum) $model"
 if [ "$(cat "$BUILD/made-of" 2>/dev/null)" != "$made_of" ]; then
     rm -rf "$BUILD/made-of" "$BUILD/o"
-    make --silent -C daee CLANG="$CLANG" MICROPYTHON="$BUILD/$crate-$version/micropython" BUILD="$BUILD/o"
+    make --silent -C daee CLANG="$CLANG" DEFINES="$defines" MICROPYTHON="$BUILD/$crate-$version/micropython" BUILD="$BUILD/o"
     # From 1 MiB to 1.25 MiB the memory is for the modules.
-    (cd "$BUILD/o" && "$CLANG" --target=wasm32-wasi -mexec-model=reactor -Wl,--stack-first \
+    (cd "$BUILD/o" && "$CLANG" --target=wasm32-wasi -mexec-model=$model -Wl,--stack-first \
         -Wl,-z,stack-size=1048576 -Wl,--global-base=1310720 -o ../linked.wasm $(find . -name '*.o' | sort))
     # Pointers are put where the garbage collector finds them, and functions learn to return for a longjmp.
     "$WASM_OPT" "$BUILD/linked.wasm" --spill-pointers --asyncify --pass-arg=asyncify-imports@env.none \

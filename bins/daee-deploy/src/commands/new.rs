@@ -69,7 +69,7 @@ pub const TEMPLATES: &[Template] = &[
         note: None,
         files: &[
             files!("scaffold/c/" => "": ".gitignore", "README.md", "agent.c", "build.sh"),
-            files!("../../docs/examples/oracle-c/" => "": "daee.h"),
+            files!("../../crates/daee-agent/bindings/c/" => "": "daee.h"),
         ],
     },
     Template {
@@ -78,11 +78,14 @@ pub const TEMPLATES: &[Template] = &[
         memory: "4MiB",
         build: "./build.sh",
         note: None,
-        files: &[files!(
-            "scaffold/assemblyscript/" => "":
-            ".gitignore", "README.md", "asconfig.json", "assembly/door.ts", "assembly/index.ts",
-            "assembly/tsconfig.json", "build.sh", "package-lock.json", "package.json",
-        )],
+        files: &[
+            files!(
+                "scaffold/assemblyscript/" => "":
+                ".gitignore", "README.md", "asconfig.json", "assembly/index.ts",
+                "assembly/tsconfig.json", "build.sh", "package-lock.json", "package.json",
+            ),
+            files!("../../crates/daee-agent/bindings/assemblyscript/" => "assembly/": "daee.ts"),
+        ],
     },
     Template {
         language: "go",
@@ -93,10 +96,10 @@ pub const TEMPLATES: &[Template] = &[
             "Go's runtime alone is larger than 1 MiB, the most that can be deployed in this version. \
              README.md names a compiler that makes smaller modules.",
         ),
-        files: &[files!(
-            "scaffold/go/" => "":
-            ".gitignore", "README.md", "agent.go", "build.sh", "door.go", "go.mod",
-        )],
+        files: &[
+            files!("scaffold/go/" => "": ".gitignore", "README.md", "agent.go", "build.sh", "go.mod"),
+            files!("../../crates/daee-agent/bindings/go/" => "daee/": "daee.go"),
+        ],
     },
     Template {
         language: "javascript",
@@ -107,9 +110,13 @@ pub const TEMPLATES: &[Template] = &[
         files: &[
             files!(
                 "scaffold/javascript/" => "":
-                ".gitignore", "README.md", "agent.js", "build.sh", "daee/daee.c", "daee/daee.js",
+                ".gitignore", "README.md", "agent.js", "build.sh",
             ),
-            files!("../../docs/examples/oracle-c/" => "daee/": "daee.h"),
+            files!(
+                "../../crates/daee-agent/bindings/javascript/" => "daee/":
+                "daee.c", "daee.js",
+            ),
+            files!("../../crates/daee-agent/bindings/c/" => "daee/": "daee.h"),
         ],
     },
     Template {
@@ -121,11 +128,14 @@ pub const TEMPLATES: &[Template] = &[
         files: &[
             files!(
                 "scaffold/python/" => "":
-                ".gitignore", "README.md", "agent.py", "build.sh", "daee/Makefile", "daee/daee.c",
-                "daee/daee.py", "daee/embed.py", "daee/mpconfigport.h", "daee/mphalport.h",
-                "daee/setjmp.h", "daee/sjlj.c",
+                ".gitignore", "README.md", "agent.py", "build.sh",
             ),
-            files!("../../docs/examples/oracle-c/" => "daee/": "daee.h"),
+            files!(
+                "../../crates/daee-agent/bindings/python/" => "daee/":
+                "Makefile", "daee.c", "daee.py", "embed.py", "mpconfigport.h", "mphalport.h",
+                "setjmp.h", "sjlj.c",
+            ),
+            files!("../../crates/daee-agent/bindings/c/" => "daee/": "daee.h"),
         ],
     },
 ];
@@ -363,9 +373,11 @@ mod tests {
         let sdk = root.join("../../crates");
         let rust = TEMPLATES.iter().find(|template| template.language == "rust").unwrap();
         let listed: Vec<_> = rust.files.iter().copied().flatten().map(|(path, _)| *path).collect();
+        let bindings = sdk.join("daee-agent/bindings");
         for file in files_below(&sdk.join("daee-agent")) {
             let name = file.strip_prefix(&sdk).unwrap().to_str().unwrap();
-            assert!(listed.contains(&name), "rust: {name} is not in the table");
+            let other = file.starts_with(&bindings);
+            assert!(other || listed.contains(&name), "rust: {name} is not in the table");
         }
     }
 

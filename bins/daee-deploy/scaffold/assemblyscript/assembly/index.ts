@@ -1,13 +1,12 @@
 // Greets whoever asks for /, and counts how often.
-import { NOT_FOUND, call, field, log, must } from "./door";
+import { NOT_FOUND, answer, bytes, log, next, state } from "./daee";
 
 /** Called once for each event. 0 keeps what was done; anything else undoes it. */
 export function daee_turn(): i32 {
-  const event = must("event.next", "{}").head;
-  const kind = field(event, "kind");
+  const event = next(), kind = event.string("kind");
   if (kind == "http") {
-    if (field(event, "path") == "/") greet();
-    else answer(404, "there is only /\n");
+    if (event.string("path") == "/") greet();
+    else answer(404, "text/plain", "there is only /\n").must();
   }
   // With `schedule` in agent.yaml.
   if (kind == "timer") log("info", "on schedule");
@@ -16,15 +15,10 @@ export function daee_turn(): i32 {
 
 /** Counts a visit in the state, where it outlives this module and this node. */
 function greet(): void {
-  const kept = call("state.get", '{"key":"visits"}');
-  if (kept.code < 0 && kept.code != NOT_FOUND) throw new Error(kept.head);
-  const visits = kept.code < 0 ? 1 : U64.parseInt(kept.text()) + 1;
-  must("state.set", '{"key":"visits"}', visits.toString());
+  const kept = state.get("visits");
+  const visits = kept.code == NOT_FOUND ? 1 : U64.parseInt(kept.must().text()) + 1;
+  state.set("visits", bytes(visits.toString())).must();
   const greeting = `hello from {{name}}, visit ${visits}`;
   log("info", greeting);
-  answer(200, greeting + "\n");
-}
-
-function answer(status: i32, body: string): void {
-  must("event.answer", `{"headers":[["content-type","text/plain"]],"status":${status}}`, body);
+  answer(200, "text/plain", greeting + "\n").must();
 }

@@ -1,5 +1,7 @@
 # daee.py: the module `daee`. An operation that the node refuses raises Refused.
 import json
+from binascii import hexlify
+from hashlib import sha256
 from node import call, serve
 
 
@@ -15,7 +17,7 @@ class Refused(Exception):
 def ask(op, head=None, body=b""):
     """Runs any operation of docs/spec/door.md. The answer's head, and its body."""
     head = {name: value for name, value in (head or {}).items() if value is not None}
-    code, text, answer = call(op, json.dumps(head), to_bytes(body))
+    code, text, answer = call(op, dumps(head), to_bytes(body))
     told = json.loads(text)
     if code < 0:
         raise Refused(op, told)
@@ -42,7 +44,7 @@ class state:
 
     @staticmethod
     def set(key, value):
-        ask("state.set", {"key": key}, value if is_bytes(value) else json.dumps(value))
+        ask("state.set", {"key": key}, value if is_bytes(value) else dumps(value))
 
     @staticmethod
     def delete(key):
@@ -53,6 +55,14 @@ class state:
     def keys(prefix=None, after=None, limit=None):
         """At most 1000 keys in the order of their bytes."""
         return ask("state.list", {"prefix": prefix, "after": after, "limit": limit})[0]["keys"]
+
+    @staticmethod
+    def swap(key, old, value):
+        """Sets a key to text or bytes if it still has these bytes, or, for None, if there is none. Whether it did."""
+        expect = "absent"
+        if old is not None:
+            expect = {"sha256": str(hexlify(sha256(to_bytes(old)).digest()), "ascii")}
+        return ask("state.cas", {"key": key, "expect": expect}, value)[0]["swapped"]
 
 
 class timers:
@@ -138,6 +148,16 @@ def fetch(url, method=None, headers=None, body=b"", timeout_ms=None):
     return Response(answer, told["status"], told["headers"])
 
 
+def dumps(value):
+    """JSON without spaces. Names are sorted, so that the same value is always the same bytes."""
+    if isinstance(value, dict):
+        fields = [json.dumps(name) + ":" + dumps(value[name]) for name in sorted(value)]
+        return "{" + ",".join(fields) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([dumps(item) for item in value]) + "]"
+    return json.dumps(value)
+
+
 def is_bytes(value):
     return isinstance(value, (bytes, bytearray))
 
@@ -151,7 +171,7 @@ def to_response(answer):
         return answer
     if isinstance(answer, str) or is_bytes(answer):
         return Response(answer)
-    return Response(json.dumps(answer), headers=[("content-type", "application/json")])
+    return Response(dumps(answer), headers=[("content-type", "application/json")])
 
 
 def turn():

@@ -146,8 +146,7 @@ static void start(void) {
     mp_import_name(MP_QSTR_daee, mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
 }
 
-/* Called once for each event. 0 keeps what was done; anything else undoes it, and this module's memory with it. */
-__attribute__((export_name("daee_turn"))) int32_t daee_turn(void) {
+static int32_t turn_once(void) {
     int top;
     MP_STATE_THREAD(stack_top) = (char *)&top;
     mp_stack_set_limit(PYTHON_STACK_BYTES);
@@ -167,3 +166,10 @@ __attribute__((export_name("daee_turn"))) int32_t daee_turn(void) {
     log_line("error");
     return 1;
 }
+
+/* build.sh asks agent.yaml which. */
+#ifdef RESIDENT
+DAEE_RESIDENT_ENTRY(turn_once)
+#else
+DAEE_REACTOR_ENTRY(turn_once)
+#endif

@@ -1,6 +1,6 @@
 // daee.js: the module "daee", and the globals `console`, `fetch`, `Response` and some more. An operation that the
 // node refuses throws. Operations wait until they are done, so nothing here has to be awaited, and everything may be.
-import { call, decode, encode, serve } from "daee/node";
+import { call, decode, encode, serve, sha256 } from "daee/node";
 
 /** What the node refused: `code` is "denied", "limit" and so on, `needs` the permission that is missing. */
 export class Refused extends Error {
@@ -43,6 +43,11 @@ export const state = {
   delete: (key) => ask("state.delete", { key }).existed,
   /** At most 1000 keys in the order of their bytes: `{ prefix, after, limit }`. */
   keys: (which = {}) => ask("state.list", which).keys,
+  /** Sets a key to text or bytes if it still has these bytes, or, for `undefined`, if there is none. Whether it did. */
+  swap(key, old, value) {
+    const expect = old === undefined ? "absent" : { sha256: sha256(toBytes(old)) };
+    return ask("state.cas", { key, expect }, value).swapped;
+  },
 };
 
 /** Events of kind `timer`, once, with this name. */
@@ -52,6 +57,15 @@ export const timers = {
   /** Whether it was there. */
   cancel: (name) => ask("timer.cancel", { name }).existed,
 };
+
+/** Milliseconds since 1970, as `Date.now()`: the event's, and what was waited for since. */
+export const now = () => ask("now").ms;
+
+/** At most 4096 random bytes. */
+export const random = (count) => ask("random", { bytes: count }).body;
+
+/** Logs a line at "debug", "info", "warn" or "error", as `console` does. */
+export const log = (level, text) => void ask("log", { level, text });
 
 /** Publishes text or bytes on chain. */
 export const publish = (topic, value) => void ask("chain.publish", { topic }, value);
@@ -114,7 +128,7 @@ function fetch(url, { method, headers, body, timeout } = {}) {
   return new Response(answer.body, answer);
 }
 
-const log = (level) => (...values) => void ask("log", { level, text: values.map(shown).join(" ") });
+const logs = (level) => (...values) => log(level, values.map(shown).join(" "));
 
 function shown(value) {
   if (typeof value === "string") return value;
@@ -122,12 +136,13 @@ function shown(value) {
   return (typeof value === "object" ? JSON.stringify(value) : undefined) ?? String(value);
 }
 
-const console = { debug: log("debug"), log: log("info"), info: log("info"), warn: log("warn"), error: log("error") };
+const console = {
+  debug: logs("debug"), log: logs("info"), info: logs("info"), warn: logs("warn"), error: logs("error"),
+};
 
 const crypto = {
   getRandomValues(array) {
-    const { body } = ask("random", { bytes: array.byteLength });
-    new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(body);
+    toBytes(array).set(random(array.byteLength));
     return array;
   },
 };

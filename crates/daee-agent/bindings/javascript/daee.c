@@ -94,6 +94,18 @@ static JSValue js_encode(JSContext *ctx, JSValueConst this, int argc, JSValueCon
     return bytes;
 }
 
+/* sha256(bytes): hexadecimal digits */
+static JSValue js_sha256(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    size_t len;
+    char digits[65];
+    uint8_t *bytes = JS_GetUint8Array(ctx, &len, argv[0]);
+    if (!bytes) return JS_EXCEPTION;
+    daee_sha256(bytes, len, digits);
+    return JS_NewString(ctx, digits);
+}
+
 /* serve(turn): what to call for each event. */
 static JSValue js_serve(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
     (void)this;
@@ -108,6 +120,7 @@ static const JSCFunctionListEntry NODE[] = {
     JS_CFUNC_DEF("decode", 1, js_decode),
     JS_CFUNC_DEF("encode", 1, js_encode),
     JS_CFUNC_DEF("serve", 1, js_serve),
+    JS_CFUNC_DEF("sha256", 1, js_sha256),
 };
 #define NODE_LEN (sizeof NODE / sizeof *NODE)
 
@@ -173,10 +186,16 @@ static int32_t start(void) {
     return JS_IsException(done) ? fail() : settle(done);
 }
 
-/* Called once for each event. 0 keeps what was done; anything else undoes it, and this module's memory with it. */
-__attribute__((export_name("daee_turn"))) int32_t daee_turn(void) {
+static int32_t turn_once(void) {
     if (!ctx && start()) return 1;
     JS_UpdateStackTop(JS_GetRuntime(ctx));
     JSValue done = JS_Call(ctx, turn, JS_UNDEFINED, 0, NULL);
     return JS_IsException(done) ? fail() : settle(done);
 }
+
+/* build.sh asks agent.yaml which. */
+#ifdef RESIDENT
+DAEE_RESIDENT_ENTRY(turn_once)
+#else
+DAEE_REACTOR_ENTRY(turn_once)
+#endif
