@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -6,18 +7,25 @@ use std::{
 };
 
 use daee_transcript::LogLine;
+use daee_types::{ByteSize, Word};
 
 use crate::{
     LogReader, StoreError,
-    base::Base,
+    base::{self, Base},
     error::at,
     files::{self, Lock},
-    index::{self, Index, Segment},
+    index::{self, Index, Older, Segment, Start},
     record::{self, Place, Record, Stream},
 };
 
 /// Size from which a file of older records is left and the next one begun, in bytes.
 const HISTORY_BYTES: u64 = 32 << 20;
+/// The same for what is kept for recordings, as a part of its bound: what is dropped is dropped by the file.
+const RECORD_PARTS: u64 = 8;
+/// Bound of what is kept for recordings, unless the caller has another.
+const RECORD_BYTES: ByteSize = ByteSize::mib(128);
+/// How much is moved with one write, in bytes.
+const MOVE_BYTES: usize = 1 << 20;
 
 /// When something is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +44,9 @@ pub struct Written<'a> {
     pub delta: &'a [u8],
     /// Transcript entries, each behind its length.
     pub transcript: &'a [u8],
+    /// What the transcript names by its SHA-256, which the caller has taken. One that was written since the last
+    /// base is not written again.
+    pub bodies: &'a [(Word, Vec<u8>)],
     /// Lines of the log, in order.
     pub logs: &'a [LogLine],
     /// How far the agent has come with it.
@@ -58,6 +69,9 @@ pub struct Opened {
 }
 
 /// The turns of one lease on disk: a snapshot, what changed since, transcript and log. One writer at a time.
+///
+/// For recordings it keeps places to begin at with the transcript since and what that names, within a bound: the
+/// oldest place is dropped first, and with it what no other needs. The newest and what follows it stay.
 #[derive(Debug)]
 pub struct AgentStore {
     dir: PathBuf,
@@ -69,10 +83,13 @@ pub struct AgentStore {
     last: Place,
     /// Number of the last record that is on disk for certain.
     synced: u64,
-    /// Number of the last record that is in the history too.
-    moved: u64,
-    /// Whether the last file of the history is whole, so that it can be gone on with.
-    history_open: bool,
+    /// The files of older records, in the order of [`Older::BOTH`].
+    tails: [Tail; 2],
+    /// Bodies in the file.
+    bodies: HashSet<Word>,
+    /// Bytes of transcript and bodies since the newest start.
+    unstarted: u64,
+    record_bytes_max: u64,
     /// A sync failed: nobody knows what the disk holds.
     broken: bool,
     index: Arc<Mutex<Index>>,
@@ -80,25 +97,41 @@ pub struct AgentStore {
     _lock: Lock,
 }
 
+/// The last file of older records of one kind.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Number of the last record that is there too.
+    moved: u64,
+    /// Whether it is whole, so that it can be gone on with.
+    open: bool,
+    /// Bodies in it.
+    bodies: HashSet<Word>,
+}
+
 impl AgentStore {
-    /// Starts a lease, in place of whatever was kept in `dir`. On disk on return.
+    /// Starts a lease, in place of whatever was kept in `dir`; a recording may begin with it. On disk on return.
     pub fn create(dir: &Path, snapshot: &[u8]) -> Result<(Self, LogReader), StoreError> {
         files::create_dir(dir)?;
         let lock = files::lock(dir)?;
         // The old base first: without it the rest is nothing.
         Base::remove(dir)?;
         for name in files::names(dir)? {
-            if name.starts_with("turns-") || name.starts_with("history-") {
+            if ["turns-", "history-", "record-", "start-"].iter().any(|p| name.starts_with(p)) {
                 files::remove(&dir.join(name))?;
             }
         }
         let base = Base::new()?;
         let path = index::turns_path(dir, 0);
         let file = fresh(&path)?;
-        base.write(dir, snapshot)?;
+        let start = base.write_start(dir, snapshot)?;
         files::sync_dir(dir)?;
-        let turns = Segment::new(path, Some(file.clone()));
-        let index = Index { key: base.key, history: Vec::new(), turns };
+        let index = Index {
+            key: base.key,
+            history: Vec::new(),
+            record: Vec::new(),
+            starts: vec![start],
+            turns: Segment::new(path, Some(file.clone())),
+        };
         Ok(Self::with(dir, base, file, index, base.place, lock))
     }
 
@@ -108,9 +141,9 @@ impl AgentStore {
             return Ok(None);
         }
         let lock = files::lock(dir)?;
-        let Some((base, snapshot)) = Base::read(dir)? else { return Ok(None) };
+        let Some((base, snapshot)) = Base::read(&dir.join(base::NAME))? else { return Ok(None) };
         let path = index::turns_path(dir, base.place.number);
-        tidy(dir, &path)?;
+        tidy(dir, &path, base.place.number)?;
 
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = Arc::new(file.map_err(|error| match error.kind() {
@@ -132,15 +165,21 @@ impl AgentStore {
         // What a killed process had written may not be on disk, and from here on it counts.
         file.sync_data().map_err(at(&path))?;
 
-        let (history, history_open) = history(dir, &base)?;
+        let (history, history_tail) = older(dir, &base, Older::History)?;
+        let (record, record_tail) = older(dir, &base, Older::Record)?;
+        let starts = index::starts(dir, base.place.number)?;
         let mut turns = Segment::new(path, Some(file.clone()));
         for record in &scan.records {
             turns.push(record.place, record.size());
         }
         let last = scan.records.last().map_or(base.place, Record::after);
-        let index = Index { key: base.key, history, turns };
+        let index = Index { key: base.key, history, record, starts, turns };
         let (mut store, reader) = Self::with(dir, base, file, index, last, lock);
-        store.history_open = history_open;
+        store.tails = [history_tail, record_tail];
+        let names = scan.records.iter().flat_map(Record::bodies).map(|(word, _)| *word);
+        store.bodies = names.collect();
+        store.unstarted = store.measured();
+        store.shed();
         let kept = |record: &Record<'_>| (record.delta.to_vec(), record.progress.to_vec());
         let deltas = scan.records.iter().map(kept).collect();
         Ok(Some(Opened { store, reader, snapshot, deltas, cut }))
@@ -163,18 +202,25 @@ impl AgentStore {
             line_next: written.logs.first().map_or(self.last.line_next, |line| line.seq),
             entry_next: self.last.entry_next,
         };
+        let mut bodies = Vec::new();
+        let mut fresh = Vec::new();
+        for (word, body) in written.bodies {
+            if !self.bodies.contains(word) && !fresh.contains(word) {
+                record::put_body(&mut bodies, word, body).ok_or(TOO_LONG)?;
+                fresh.push(*word);
+            }
+        }
         let record = Record {
             place,
             synced: self.synced,
             logs: &logs,
             transcript: written.transcript,
+            bodies: &bodies,
             progress: written.progress,
             delta: written.delta,
         };
         self.buffer.clear();
-        record
-            .write(&self.base.key, &mut self.buffer)
-            .ok_or(StoreError::Malformed("a turn of more than 4 GiB"))?;
+        record.write(&self.base.key, &mut self.buffer).ok_or(TOO_LONG)?;
         if let Err(error) = self.file.write_all_at(&self.buffer, self.len) {
             // Gives back what the half of it took. If this fails the next one is written over it.
             let _ = self.file.set_len(self.len);
@@ -189,6 +235,8 @@ impl AgentStore {
                 .map_or(place.line_next, |line| line.seq.saturating_add(1)),
             entry_next: place.entry_next + entries,
         };
+        self.bodies.extend(fresh);
+        self.unstarted += (written.transcript.len() + bodies.len()) as u64;
         lock(&self.index).turns.push(place, self.buffer.len());
         match durable {
             Durable::Now => self.sync(),
@@ -214,6 +262,46 @@ impl AgentStore {
     /// Makes `snapshot` what the lease goes on from. The deltas before it are dropped; transcript and log
     /// stay. On disk on return; if this fails, what was before still holds.
     pub fn rebase(&mut self, snapshot: &[u8]) -> Result<(), StoreError> {
+        self.rebase_with(snapshot, Base::write_base)
+    }
+
+    /// The same with a snapshot at which a recording may begin.
+    pub fn rebase_start(&mut self, snapshot: &[u8]) -> Result<(), StoreError> {
+        self.rebase_with(snapshot, |base, dir, snapshot| base.write_start(dir, snapshot).map(Some))
+    }
+
+    /// Keeps a snapshot at which a recording may begin, beside what the lease goes on from. Gone after a
+    /// crash that comes before the next base.
+    pub fn start(&mut self, snapshot: &[u8]) -> Result<(), StoreError> {
+        self.usable()?;
+        let base = Base { place: self.last, ..self.base };
+        let path = index::start_path(&self.dir, base.place.number);
+        base.write(&path, snapshot)?;
+        self.started(start_of(&path, base.place.number)?);
+        Ok(())
+    }
+
+    /// Sets the bound of what is kept for recordings.
+    pub fn set_record_bytes_max(&mut self, max: ByteSize) {
+        self.record_bytes_max = max.0;
+        self.shed();
+    }
+
+    /// Bytes of transcript and bodies since the newest place at which a recording may begin.
+    pub fn bytes_since_start(&self) -> u64 {
+        self.unstarted
+    }
+
+    /// Bytes that the turns since the last base take.
+    pub fn bytes(&self) -> u64 {
+        self.len
+    }
+
+    fn rebase_with(
+        &mut self,
+        snapshot: &[u8],
+        write: impl Fn(&Base, &Path, &[u8]) -> Result<Option<Start>, StoreError>,
+    ) -> Result<(), StoreError> {
         self.usable()?;
         let base = Base { place: self.last, ..self.base };
         // No turn since the last one: the same file goes on.
@@ -221,12 +309,12 @@ impl AgentStore {
         let begun = base.place.number > self.base.place.number;
         let file = match begun {
             true => {
-                self.move_to_history()?;
+                Older::BOTH.into_iter().try_for_each(|which| self.move_older(which))?;
                 fresh(&path)?
             }
             false => self.file.clone(),
         };
-        base.write(&self.dir, snapshot).inspect_err(|_| {
+        let start = write(&base, &self.dir, snapshot).inspect_err(|_| {
             if begun {
                 let _ = fs::remove_file(&path);
             }
@@ -234,15 +322,19 @@ impl AgentStore {
         // The new base may be on disk from here on, or the old one.
         files::sync_dir(&self.dir).inspect_err(|_| self.broken = true)?;
         self.base = base;
-        if !begun {
-            return Ok(());
+        if begun {
+            self.synced = base.place.number;
+            (self.file, self.len) = (file.clone(), 0);
+            self.bodies.clear();
+            let turns = Segment::new(path, Some(file));
+            let before = std::mem::replace(&mut lock(&self.index).turns, turns);
+            // Whoever reads it has it open. If it stays it is removed when the lease is opened.
+            let _ = fs::remove_file(before.path);
         }
-        self.synced = base.place.number;
-        (self.file, self.len) = (file.clone(), 0);
-        let turns = Segment::new(path, Some(file));
-        let before = std::mem::replace(&mut lock(&self.index).turns, turns);
-        // Whoever reads it has it open. If it stays it is removed when the lease is opened.
-        let _ = fs::remove_file(before.path);
+        if let Some(start) = start {
+            self.started(start);
+        }
+        self.shed();
         Ok(())
     }
 
@@ -268,8 +360,10 @@ impl AgentStore {
             len,
             last,
             synced: last.number,
-            moved: base.place.number,
-            history_open: false,
+            tails: Older::BOTH.map(|_| Tail { moved: base.place.number, ..Tail::default() }),
+            bodies: HashSet::new(),
+            unstarted: 0,
+            record_bytes_max: RECORD_BYTES.0,
             broken: false,
             index: index.clone(),
             buffer: Vec::new(),
@@ -288,45 +382,141 @@ impl AgentStore {
         }
     }
 
-    /// Copies transcript and log of the turns since the last base to the end of the history.
-    fn move_to_history(&mut self) -> Result<(), StoreError> {
-        let old = lock(&self.index).history.last().cloned();
-        let old = old.filter(|segment| self.history_open && segment.len < HISTORY_BYTES);
-        let new = || Segment::new(index::history_path(&self.dir, self.moved + 1), None);
-        let begun = old.is_none();
-        let mut segment = old.unwrap_or_else(new);
-        let (path, start) = (segment.path.clone(), segment.len);
+    fn started(&mut self, start: Start) {
+        self.unstarted = 0;
+        let starts = &mut lock(&self.index).starts;
+        starts.retain(|other| other.number < start.number);
+        starts.push(start);
+    }
 
-        let mut bytes = Vec::new();
-        let mut stream = Stream::new(self.base.key, self.file.clone(), 0, self.len);
-        let turns = index::turns_path(&self.dir, self.base.place.number);
-        while let Some(record) = stream.next().map_err(at(&turns))? {
-            if record.place.number > self.moved {
-                let kept = record.stripped();
-                kept.write(&self.base.key, &mut bytes).expect("it is shorter than it was");
-                segment.push(kept.place, kept.size());
-            }
+    /// Drops what is over the bound of what is kept for recordings.
+    fn shed(&mut self) {
+        let (starts, segments) = lock(&self.index).shed(self.record_bytes_max);
+        let starts = starts.iter().map(|start| index::start_path(&self.dir, start.number));
+        for path in starts.chain(segments.into_iter().map(|segment| segment.path)) {
+            // If it stays it is removed when the lease is opened.
+            let _ = fs::remove_file(path);
         }
-        if bytes.is_empty() {
+    }
+
+    /// What there is since the newest start, or a little more.
+    fn measured(&self) -> u64 {
+        let index = lock(&self.index);
+        let newest = index.starts.last().map_or(0, |start| start.number);
+        index.behind(newest).iter().map(|segment| segment.len).sum()
+    }
+
+    /// Copies what stays of the turns since the last base to the end of the older records.
+    fn move_older(&mut self, which: Older) -> Result<(), StoreError> {
+        let bytes_max = match which {
+            Older::History => HISTORY_BYTES,
+            Older::Record => HISTORY_BYTES.min(self.record_bytes_max / RECORD_PARTS),
+        };
+        let tail = &mut self.tails[which as usize];
+        let old = lock(&self.index).older(which).last().cloned();
+        // After a base that failed, what is there already may be named by what is not.
+        let old = old.filter(|segment| {
+            tail.open && (segment.len < bytes_max || tail.moved > self.base.place.number)
+        });
+        let begun = old.is_none();
+        if begun {
+            tail.bodies.clear();
+        }
+        let mut segment =
+            old.unwrap_or_else(|| Segment::new(which.path(&self.dir, tail.moved + 1), None));
+        let (path, start) = (segment.path.clone(), segment.len);
+        let turns = index::turns_path(&self.dir, self.base.place.number);
+
+        let mut file = None;
+        let mut added = Vec::new();
+        let mut stream = Stream::new(self.base.key, self.file.clone(), 0, self.len);
+        let mut moved = || {
+            let mut bytes = Vec::new();
+            let mut flush = |bytes: &mut Vec<u8>, upto: u64| {
+                let open =
+                    || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+                let file = match &mut file {
+                    Some(file) => file,
+                    None => file.insert(open().map_err(at(&path))?),
+                };
+                file.write_all_at(bytes, upto - bytes.len() as u64).map_err(at(&path))?;
+                bytes.clear();
+                Ok::<_, StoreError>(())
+            };
+            while let Some(record) = stream.next().map_err(at(&turns))? {
+                if record.place.number <= tail.moved {
+                    continue;
+                }
+                let mut bodies = Vec::new();
+                for (word, body) in record.bodies().filter(|_| which == Older::Record) {
+                    if tail.bodies.insert(*word) {
+                        added.push(*word);
+                        record::put_body(&mut bodies, word, body).ok_or(TOO_LONG)?;
+                    }
+                }
+                let kept = match which {
+                    Older::History => record.lines_alone(),
+                    Older::Record => record.record_alone(&bodies),
+                };
+                kept.write(&self.base.key, &mut bytes).ok_or(TOO_LONG)?;
+                segment.push(kept.place, kept.size());
+                if bytes.len() >= MOVE_BYTES {
+                    flush(&mut bytes, segment.len)?;
+                }
+            }
+            if !bytes.is_empty() {
+                flush(&mut bytes, segment.len)?;
+            }
+            file.as_ref().map_or(Ok(()), File::sync_data).map_err(at(&path))
+        };
+        moved().inspect_err(|_| {
+            for word in &added {
+                tail.bodies.remove(word);
+            }
+            // What is left of it is cut off when the lease is opened, or written over.
+            if let Some(file) = &file {
+                let _ = file.set_len(start);
+            }
+        })?;
+        if segment.len == start {
             return Ok(());
         }
-        let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(at(&path))?;
-        let written = file.write_all_at(&bytes, start).and_then(|()| file.sync_data());
-        written.map_err(|error| {
-            // What is left of it is cut off when the lease is opened, or written over.
-            let _ = file.set_len(start);
-            at(&path)(error)
-        })?;
         let mut index = lock(&self.index);
         if !begun {
-            index.history.pop();
+            index.older_mut(which).pop();
         }
-        index.history.push(segment);
-        self.moved = self.last.number;
-        self.history_open = true;
+        index.older_mut(which).push(segment);
+        tail.moved = self.last.number;
+        tail.open = true;
         Ok(())
     }
+}
+
+impl Base {
+    /// Makes it what the lease goes on from.
+    fn write_base(&self, dir: &Path, snapshot: &[u8]) -> Result<Option<Start>, StoreError> {
+        self.write(&dir.join(base::NAME), snapshot).map(|()| None)
+    }
+
+    /// Makes it that, and a place at which a recording may begin.
+    fn write_start(&self, dir: &Path, snapshot: &[u8]) -> Result<Start, StoreError> {
+        let path = index::start_path(dir, self.place.number);
+        self.write(&path, snapshot)?;
+        let base = dir.join(base::NAME);
+        // Where a file has one name only, it is written twice.
+        let linked = files::link_unsynced(&path, &base).or_else(|_| self.write(&base, snapshot));
+        linked.inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        })?;
+        start_of(&path, self.place.number)
+    }
+}
+
+const TOO_LONG: StoreError = StoreError::Malformed("a turn of more than 4 GiB");
+
+fn start_of(path: &Path, number: u64) -> Result<Start, StoreError> {
+    let size = fs::metadata(path).map_err(at(path))?.len();
+    Ok(Start { number, size })
 }
 
 pub(crate) fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
@@ -341,25 +531,29 @@ fn fresh(path: &Path) -> Result<Arc<File>, StoreError> {
 }
 
 /// Removes what a crash left between two bases.
-fn tidy(dir: &Path, turns: &Path) -> Result<(), StoreError> {
+fn tidy(dir: &Path, turns: &Path, base: u64) -> Result<(), StoreError> {
     for name in files::names(dir)? {
         let path = dir.join(&name);
-        if name.ends_with(files::FRESH) || name.starts_with("turns-") && path != turns {
+        let early = name.starts_with("start-") && path > index::start_path(dir, base);
+        if name.ends_with(files::FRESH) || name.starts_with("turns-") && path != turns || early {
             files::remove(&path)?;
         }
     }
     Ok(())
 }
 
-/// The files of older records, and whether the last of them can be gone on with.
-fn history(dir: &Path, base: &Base) -> Result<(Vec<Segment>, bool), StoreError> {
-    let mut paths = index::history_paths(dir)?;
+/// The files of older records of a kind, and how the last of them is gone on with.
+fn older(dir: &Path, base: &Base, which: Older) -> Result<(Vec<Segment>, Tail), StoreError> {
+    let upto = base.place.number;
+    let mut tail = Tail { moved: upto, ..Tail::default() };
+    let mut paths = index::older_paths(dir, which)?;
     while let Some(path) = paths.pop() {
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(at(&path))?;
         let file = Arc::new(file);
-        let upto = base.place.number;
-        let (segment, last) = index::measure(&base.key, &path, file.clone(), upto)?;
-        if path >= index::history_path(dir, upto + 1) {
+        let (segment, last) = index::measure(&base.key, &path, file.clone(), upto, |record| {
+            tail.bodies.extend(record.bodies().map(|(word, _)| *word));
+        })?;
+        if path >= which.path(dir, upto + 1) {
             // Begun for a base that never came.
             files::remove(&path)?;
             continue;
@@ -368,16 +562,16 @@ fn history(dir: &Path, base: &Base) -> Result<(Vec<Segment>, bool), StoreError> 
         for path in &paths {
             all.push(index::glance(&base.key, path)?);
         }
-        let whole = last.is_some_and(|place| place.number == upto);
-        if whole {
+        tail.open = last.is_some_and(|place| place.number == upto);
+        if tail.open {
             // Records behind it were copied for a base that never came.
             file.set_len(segment.len).map_err(at(&path))?;
             all.push(segment);
         } else {
-            // Damage. The agent goes on; whoever reads the log there is told.
+            // Damage. The agent goes on; whoever reads there is told.
             all.push(index::glance(&base.key, &path)?);
         }
-        return Ok((all, whole));
+        return Ok((all, tail));
     }
-    Ok((Vec::new(), false))
+    Ok((Vec::new(), tail))
 }

@@ -1,4 +1,4 @@
-//! The snapshot that a lease's records go on from.
+//! The snapshots that a lease's records go on from.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -11,8 +11,9 @@ use crate::{
     record::{Key, Place},
 };
 
-const NAME: &str = "base";
-const MAGIC: &[u8; 16] = b"daee lease v1\0\0\0";
+/// The one that the lease itself goes on from.
+pub(crate) const NAME: &str = "base";
+const MAGIC: &[u8; 16] = b"daee lease v2\0\0\0";
 const HEAD: usize = 16 + 8 + 8 + 8 + 32 + 8 + 32 + 16;
 
 /// All but the snapshot.
@@ -33,22 +34,21 @@ impl Base {
         Ok(Self { place: Place::default(), key })
     }
 
-    /// Puts it in place of the one before, which stays if this fails. On disk once the directory is synced.
-    pub fn write(&self, dir: &Path, snapshot: &[u8]) -> Result<(), StoreError> {
+    /// Puts it in place of what is there, which stays if this fails. On disk once the directory is synced.
+    pub fn write(&self, path: &Path, snapshot: &[u8]) -> Result<(), StoreError> {
         let mut head = Writer::new();
         let Place { number, line_next, entry_next } = self.place;
         head.raw(MAGIC).u64(number).u64(line_next).u64(entry_next).word(&self.key);
         head.u64(snapshot.len() as u64).word(blake3::hash(snapshot).as_bytes());
         let head = head.finish();
         let check = blake3::hash(&head);
-        files::replace_unsynced(&dir.join(NAME), &[&head, &check.as_bytes()[..16], snapshot])
+        files::replace_unsynced(path, &[&head, &check.as_bytes()[..16], snapshot])
     }
 
     /// Reads it with its snapshot; `None` if there is none.
-    pub fn read(dir: &Path) -> Result<Option<(Self, Vec<u8>)>, StoreError> {
-        let path = dir.join(NAME);
-        let Some(mut bytes) = files::read(&path)? else { return Ok(None) };
-        let corrupt = |why| StoreError::corrupt(&path, why);
+    pub fn read(path: &Path) -> Result<Option<(Self, Vec<u8>)>, StoreError> {
+        let Some(mut bytes) = files::read(path)? else { return Ok(None) };
+        let corrupt = |why| StoreError::corrupt(path, why);
         let (base, len, hash) = parse(&bytes).ok_or_else(|| corrupt("its head is not whole"))?;
         bytes.drain(..HEAD);
         if bytes.len() as u64 != len || *blake3::hash(&bytes).as_bytes() != hash {
@@ -57,18 +57,19 @@ impl Base {
         Ok(Some((base, bytes)))
     }
 
-    /// Reads it without its snapshot.
-    pub fn read_head(dir: &Path) -> Result<Option<Self>, StoreError> {
-        let path = dir.join(NAME);
+    /// Reads it with so many bytes of its snapshot, whose hash is then not compared.
+    pub fn read_head(path: &Path, bytes: usize) -> Result<Option<(Self, Vec<u8>)>, StoreError> {
         let mut head = Vec::new();
-        match File::open(&path) {
-            Ok(file) => drop(file.take(HEAD as u64).read_to_end(&mut head).map_err(at(&path))?),
+        let upto = (HEAD + bytes) as u64;
+        match File::open(path) {
+            Ok(file) => drop(file.take(upto).read_to_end(&mut head).map_err(at(path))?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at(&path)(error)),
+            Err(error) => return Err(at(path)(error)),
         }
-        let parsed =
-            parse(&head).ok_or_else(|| StoreError::corrupt(&path, "its head is not whole"));
-        parsed.map(|(base, _, _)| Some(base))
+        let (base, _, _) =
+            parse(&head).ok_or_else(|| StoreError::corrupt(path, "its head is not whole"))?;
+        head.drain(..HEAD);
+        Ok(Some((base, head)))
     }
 
     /// Takes it away, and the lease with it; gone from the disk on return.

@@ -58,6 +58,12 @@ pub enum StoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It was dropped to make room for what came later.
+    #[error("that part of the record in {} is not kept any more: begin later", .dir.display())]
+    Dropped {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The caller's bytes are not what they should be.
     #[error("cannot keep this: {0}")]
     Malformed(&'static str),
@@ -73,6 +79,7 @@ impl Coded for StoreError {
             StoreError::Capped { .. } => "DAEE-D005",
             StoreError::Missing { .. } => "DAEE-D006",
             StoreError::Malformed(_) => "DAEE-D007",
+            StoreError::Dropped { .. } => "DAEE-D008",
         }
     }
     fn fault(&self) -> Fault {

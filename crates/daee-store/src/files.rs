@@ -38,6 +38,14 @@ pub(crate) fn replace_unsynced(path: &Path, parts: &[&[u8]]) -> Result<(), Store
     })
 }
 
+/// Gives a file a second name in place of what has it. On disk once the directory is synced.
+pub(crate) fn link_unsynced(path: &Path, to: &Path) -> io::Result<()> {
+    let fresh = suffixed(to, FRESH);
+    let _ = fs::remove_file(&fresh);
+    fs::hard_link(path, &fresh)?;
+    fs::rename(&fresh, to)
+}
+
 /// A file's whole content; `None` if there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match fs::read(path) {

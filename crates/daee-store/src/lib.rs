@@ -12,5 +12,5 @@ mod store;
 
 pub use agent::{AgentStore, Durable, Opened, Written};
 pub use error::StoreError;
-pub use reader::LogReader;
+pub use reader::{LogReader, Recorded};
 pub use store::{Options, Store};

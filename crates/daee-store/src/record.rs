@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! length u32 of all that follows the check | check: first 16 bytes of its BLAKE3 under the lease's key
-//! number u64 | synced u64 | line_next u64 | entry_next u64 | four lengths u32 | logs, transcript, progress, delta
+//! number u64 | synced u64 | line_next u64 | entry_next u64 | five lengths u32 | logs, transcript, bodies, progress, delta
 //! ```
 //! Integers are little endian. `synced` is the number up to which everything was on disk when this was
 //! written: what is missing at or below it is damage, and no torn tail. The key is there because an agent
@@ -10,13 +10,15 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
-use daee_types::wire::Reader;
+use daee_types::{Word, wire::Reader};
 
 const CHECK: usize = 16;
 /// Bytes before what the check covers.
 pub(crate) const PREFIX: usize = 4 + CHECK;
 /// Bytes of numbers and lengths behind the check.
-const FIXED: usize = 4 * 8 + 4 * 4;
+const FIXED: usize = 4 * 8 + 5 * 4;
+/// Bytes of the hash before a body.
+const WORD: usize = 32;
 /// Longest record; no bound of the workspace lets a turn grow that large.
 const RECORD_MAX: usize = u32::MAX as usize;
 /// How much is read at once.
@@ -46,6 +48,8 @@ pub(crate) struct Record<'a> {
     /// Encoded log lines, each behind its length.
     pub logs: &'a [u8],
     pub transcript: &'a [u8],
+    /// What the transcript names by its hash: each hash with its bytes, behind their length.
+    pub bodies: &'a [u8],
     pub progress: &'a [u8],
     pub delta: &'a [u8],
 }
@@ -53,8 +57,7 @@ pub(crate) struct Record<'a> {
 impl<'a> Record<'a> {
     /// Bytes that the file takes for it.
     pub fn size(&self) -> usize {
-        let Self { logs, transcript, progress, delta, .. } = self;
-        PREFIX + FIXED + logs.len() + transcript.len() + progress.len() + delta.len()
+        PREFIX + FIXED + self.parts().map(<[u8]>::len).iter().sum::<usize>()
     }
 
     /// Appends it to `out`; `None` if it is too long.
@@ -71,7 +74,7 @@ impl<'a> Record<'a> {
         for value in [number, self.synced, line_next, entry_next] {
             out.extend_from_slice(&value.to_le_bytes());
         }
-        let parts = [self.logs, self.transcript, self.progress, self.delta];
+        let parts = self.parts();
         for part in parts {
             out.extend((part.len() as u32).to_le_bytes());
         }
@@ -95,17 +98,18 @@ impl<'a> Record<'a> {
         let mut from = Reader::new(bytes.get(PREFIX..size)?);
         let mut next = || from.u64().ok();
         let (number, synced, line_next, entry_next) = (next()?, next()?, next()?, next()?);
-        let mut lengths = [0; 4];
+        let mut lengths = [0; 5];
         for length in &mut lengths {
             *length = from.u32().ok()? as usize;
         }
         let mut part = |len| from.raw(len).ok();
-        let [logs, transcript, progress, delta] = lengths;
+        let [logs, transcript, bodies, progress, delta] = lengths;
         let record = Self {
             place: Place { number, line_next, entry_next },
             synced,
             logs: part(logs)?,
             transcript: part(transcript)?,
+            bodies: part(bodies)?,
             progress: part(progress)?,
             delta: part(delta)?,
         };
@@ -123,6 +127,11 @@ impl<'a> Record<'a> {
         behind_lengths(self.transcript)
     }
 
+    /// Each body behind its hash.
+    pub fn bodies(&self) -> impl Iterator<Item = (&'a Word, &'a [u8])> {
+        behind_lengths(self.bodies).filter_map(|both| both.split_first_chunk::<WORD>())
+    }
+
     /// Where the next record stands, but for its number, which is this one's until it is written.
     pub fn after(&self) -> Place {
         let last = self.lines().last().and_then(|line| line.first_chunk());
@@ -134,10 +143,31 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// What is kept of it once its delta is in a base.
-    pub fn stripped(&self) -> Self {
-        Self { progress: &[], delta: &[], ..*self }
+    /// What is kept of it for good once its delta is in a base.
+    pub fn lines_alone(&self) -> Self {
+        Self { transcript: &[], bodies: &[], progress: &[], delta: &[], ..*self }
     }
+
+    /// What is kept of it for recordings, with those bodies that its file has not yet.
+    pub fn record_alone<'b>(&self, bodies: &'b [u8]) -> Record<'b>
+    where
+        'a: 'b,
+    {
+        Record { logs: &[], bodies, progress: &[], delta: &[], ..*self }
+    }
+
+    fn parts(&self) -> [&'a [u8]; 5] {
+        [self.logs, self.transcript, self.bodies, self.progress, self.delta]
+    }
+}
+
+/// Appends a body as [`Record::bodies`] reads it; `None` if it is too long.
+pub(crate) fn put_body(out: &mut Vec<u8>, word: &Word, body: &[u8]) -> Option<()> {
+    let len = u32::try_from(WORD.checked_add(body.len())?).ok()?;
+    out.extend(len.to_le_bytes());
+    out.extend(word);
+    out.extend(body);
+    Some(())
 }
 
 /// The byte strings in `bytes`, each behind its length, up to the first that is not whole.
@@ -262,11 +292,14 @@ mod tests {
     const KEY: Key = [9; 32];
 
     fn bytes_of(number: u64, synced: u64) -> Vec<u8> {
+        let mut bodies = Vec::new();
+        put_body(&mut bodies, &[0xbb; 32], b"B").unwrap();
         let record = Record {
             place: Place { number, line_next: 2, entry_next: 3 },
             synced,
             logs: b"\x01\0\0\0L",
             transcript: b"\x02\0\0\0TT\0\0\0\0",
+            bodies: &bodies,
             progress: b"PP",
             delta: b"DDD",
         };
@@ -278,15 +311,16 @@ mod tests {
     #[test]
     fn a_record_lies_in_a_file_as_it_always_did() {
         let expected = concat!(
-            "44000000",
-            "6af5dbf2ed62d9e58b922b00db280668",
+            "6d000000",
+            "c305142250fbcafcbffd884f0c9ec2d3",
             "0500000000000000",
             "0400000000000000",
             "0200000000000000",
             "0300000000000000",
-            "050000000a0000000200000003000000",
+            "050000000a000000250000000200000003000000",
             "010000004c",
             "02000000545400000000",
+            "21000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb42",
             "5050",
             "444444",
         );
@@ -300,6 +334,7 @@ mod tests {
         assert_eq!(record.size(), bytes.len());
         assert_eq!(record.place, Place { number: 5, line_next: 2, entry_next: 3 });
         assert_eq!(record.entries().collect::<Vec<_>>(), [&b"TT"[..], b""]);
+        assert_eq!(record.bodies().collect::<Vec<_>>(), [(&[0xbb; 32], &b"B"[..])]);
         assert_eq!(
             (record.lines().count(), record.progress, record.delta),
             (1, &b"PP"[..], &b"DDD"[..])
@@ -342,7 +377,7 @@ mod tests {
             for value in [9_u64, 8, 0, 0] {
                 fake.extend(value.to_le_bytes());
             }
-            for value in [0, 0, 0, left.saturating_sub((PREFIX + FIXED) as u32)] {
+            for value in [0, 0, 0, 0, left.saturating_sub((PREFIX + FIXED) as u32)] {
                 fake.extend(value.to_le_bytes());
             }
             tail.extend(fake);

@@ -5,6 +5,7 @@ mod kill;
 mod lease;
 mod power;
 mod process;
+mod recording;
 mod store;
 mod turns;
 mod work;

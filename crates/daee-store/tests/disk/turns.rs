@@ -4,7 +4,7 @@ use std::path::Path;
 
 use daee_store::{AgentStore, Durable, LogReader, Opened, StoreError, Written};
 use daee_transcript::{Level, LogLine};
-use daee_types::{Timestamp, wire::Writer};
+use daee_types::{Timestamp, Word, sha256, wire::Writer};
 
 /// Turn `n` writes line `n` and two transcript entries.
 pub fn line(n: u64) -> LogLine {
@@ -18,6 +18,12 @@ pub fn transcript(n: u64) -> Vec<u8> {
     out.finish()
 }
 
+/// Turn `n` names a body that some others name, too.
+pub fn body(n: u64) -> (Word, Vec<u8>) {
+    let body = format!("body {}", n % 5).into_bytes();
+    (sha256(&body), body)
+}
+
 pub fn append(store: &mut AgentStore, n: u64, durable: Durable) -> Result<(), StoreError> {
     let delta = format!("delta {n}");
     let written = Written {
@@ -25,6 +31,7 @@ pub fn append(store: &mut AgentStore, n: u64, durable: Durable) -> Result<(), St
         transcript: &transcript(n),
         logs: &[line(n)],
         progress: &n.to_le_bytes(),
+        bodies: &[body(n)],
     };
     store.append(written, durable)
 }
@@ -57,4 +64,16 @@ pub fn check_record(reader: &LogReader, upto: u64) {
     assert_eq!(reader.hashes().unwrap(), lines.iter().map(LogLine::hash).collect::<Vec<_>>());
     let entries: Vec<u8> = (0..upto).flat_map(transcript).collect();
     assert_eq!(reader.transcript(0, usize::MAX).unwrap(), entries);
+    assert_eq!(reader.starts()[0], 0);
+    check_recorded(reader, 0, upto);
+}
+
+/// That the turns `from..upto` can be replayed: their entries, and all that these name.
+pub fn check_recorded(reader: &LogReader, from: u64, upto: u64) {
+    assert!(reader.start(from, None).unwrap().is_some());
+    let recorded = reader.recorded(from, upto).unwrap();
+    assert_eq!(recorded.transcript, (from..upto).flat_map(transcript).collect::<Vec<u8>>());
+    for (word, bytes) in (from..upto).map(body) {
+        assert_eq!(recorded.bodies.get(&word), Some(&bytes), "{from}..{upto}");
+    }
 }

@@ -7,7 +7,7 @@ use daee_types::{DeploymentId, StateRoot, sha256};
 
 use crate::{
     process::acknowledge,
-    turns::{append, check, check_record, lease_of, open},
+    turns::{append, check, check_record, check_recorded, lease_of, open},
 };
 
 /// Turns between two bases.
@@ -29,7 +29,12 @@ pub fn write_turns(dir: &Path) -> ! {
         append(&mut store, next, if last { Durable::Now } else { Durable::Later }).unwrap();
         next += 1;
         if next.is_multiple_of(TURNS) {
-            store.rebase(format!("base {next}").as_bytes()).unwrap();
+            let base = format!("base {next}");
+            // As where a program lives on, and where it is born anew.
+            match (next / TURNS).is_multiple_of(2) {
+                true => store.rebase_start(base.as_bytes()).unwrap(),
+                false => store.rebase(base.as_bytes()).unwrap(),
+            }
             acknowledge(next);
         } else if last {
             acknowledge(next);
@@ -47,6 +52,11 @@ pub fn check_turns(dir: &Path, acknowledged: u64) -> u64 {
     let upto = base + opened.deltas.len() as u64;
     assert!(upto >= acknowledged, "{acknowledged} turns were on disk, {upto} are there");
     check(&opened, &format!("base {base}"), base, upto);
+    for start in opened.reader.starts() {
+        let snapshot = opened.reader.start(start, None).unwrap().unwrap();
+        assert_eq!(base_of(&snapshot), start);
+        check_recorded(&opened.reader, start, upto);
+    }
     drop(opened);
     check_record(&LogReader::open(dir).unwrap(), upto);
     assert_eq!(open(dir).deltas.len() as u64, upto - base);
