@@ -2,10 +2,7 @@
 //! agent as a turn, and answers only when what the turn wrote is as durable as the manifest asks.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
-    },
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -13,20 +10,21 @@ use std::{
 use daee_lifecycle::endpoint_label;
 use daee_manifest::{Durability, Endpoint, Manifest};
 use daee_runtime::{
-    Agent, Answer, Commit, Event, Launch, Outcome, Outside, Runtime, Snapshot, Turned,
+    Agent, Answer, Commit, Event, Launch, Outcome, Outside, RunStyle, Runtime, Snapshot, Turned,
 };
 use daee_state::{Delta, Effect};
 use daee_store::{AgentStore, Durable, LogReader, Written};
-use daee_types::{DeploymentId, EpochId, Timestamp, Word};
+use daee_types::{ByteSize, DeploymentId, EpochId, Timestamp, Word};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock, envelope,
+    mailbox::{self, Mailbox, NotTaken, mailbox},
     node::{Marks, Version},
     share::CpuShare,
 };
 
-/// Commands that may wait for one agent before callers are told to come back later.
+/// Requests that may wait for one agent before callers are told to come back later; and as many orders of the node.
 const MAILBOX_MAX: usize = 256;
 /// Turns whose answers wait for one write to the disk.
 const GROUP_MAX: usize = 64;
@@ -38,6 +36,8 @@ const REST_MILLIS: u64 = 10_000;
 const OWING_MILLIS: u64 = 200;
 /// Deltas after which a new base is written, so that a restart reads little.
 const DELTAS_MAX: u32 = 512;
+/// The same in bytes of what turns wrote.
+const TURNS_BYTES_MAX: u64 = 64 << 20;
 /// Longest sleep of a thread whose agent waits for nothing.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// What the agent's `stop` turn may take.
@@ -92,6 +92,17 @@ pub(crate) struct Plan {
     pub manifest: Arc<Manifest>,
     pub launch: Launch,
     pub outside: Box<dyn Outside>,
+    /// How long a replay may become.
+    pub replay: Replay,
+}
+
+/// What bounds a replay, which begins where a program in memory was started and needs what was recorded since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replay {
+    /// Turns after which such a program is started anew.
+    pub rebirth_turns: u64,
+    /// What is kept of past turns.
+    pub record_max: ByteSize,
 }
 
 /// The event that an agent's new life begins with.
@@ -115,8 +126,17 @@ enum Command {
     Seal { tick: Word, last: bool, reply: oneshot::Sender<Result<Sealed, String>> },
     Upgrade { plan: Box<Plan>, from: String, reply: oneshot::Sender<Result<(), String>> },
     Released { upto_turn: u64 },
-    Look { reply: oneshot::Sender<Marks> },
+    Look { reply: oneshot::Sender<Standing> },
     End,
+}
+
+/// Where an agent stands between two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub marks: Marks,
+    pub version: Version,
+    /// Records of its store up to here.
+    pub record: u64,
 }
 
 /// What is known of a running agent without asking it.
@@ -143,7 +163,7 @@ pub(crate) struct AgentHandle {
     pub logs: LogReader,
     /// Changes whenever log lines were written.
     pub written: watch::Receiver<u64>,
-    commands: SyncSender<Command>,
+    commands: mailbox::Sender<Command>,
     face: Arc<Mutex<Face>>,
 }
 
@@ -155,7 +175,11 @@ impl AgentHandle {
     /// Hands a request to the agent; the answer comes when it may be given.
     pub async fn request(&self, request: Request) -> Result<Reply, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.try_send(Command::Request { request, reply })?;
+        let taken = self.commands.request(Command::Request { request, reply });
+        taken.map_err(|error| match error {
+            NotTaken::Full(_) => Refused::Busy,
+            NotTaken::Closed => Refused::Gone,
+        })?;
         answer.await.map_err(|_| Refused::Gone)
     }
 
@@ -179,9 +203,9 @@ impl AgentHandle {
     }
 
     /// Where the agent stands; none if it is too busy to say or gone.
-    pub async fn look(&self) -> Option<Marks> {
+    pub async fn look(&self) -> Option<Standing> {
         let (reply, answer) = oneshot::channel();
-        self.try_send(Command::Look { reply }).ok()?;
+        self.commands.order(Command::Look { reply }).ok()?;
         answer.await.ok()
     }
 
@@ -191,21 +215,14 @@ impl AgentHandle {
         let _ = self.send(Command::End).await;
     }
 
-    fn try_send(&self, command: Command) -> Result<(), Refused> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => Refused::Busy,
-            TrySendError::Disconnected(_) => Refused::Gone,
-        })
-    }
-
-    /// The node's own commands wait for their place: requests must not crowd them out.
+    /// The node's own commands wait for their place, and for no request.
     async fn send(&self, command: Command) -> Result<(), String> {
         let mut command = command;
         loop {
-            match self.commands.try_send(command) {
+            match self.commands.order(command) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Disconnected(_)) => return Err("its thread ended".to_owned()),
-                Err(TrySendError::Full(back)) => command = back,
+                Err(NotTaken::Closed) => return Err("its thread ended".to_owned()),
+                Err(NotTaken::Full(back)) => command = back,
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -220,7 +237,9 @@ pub(crate) fn start(
     beginning: &Beginning,
     words: mpsc::UnboundedSender<Told>,
 ) -> Result<(AgentHandle, JoinHandle<()>), String> {
-    let (store, logs) = kept;
+    let (mut store, logs) = kept;
+    store.set_record_bytes_max(plan.replay.record_max);
+    let resident = plan.launch.module.style() == RunStyle::Resident;
     let agent = Agent::start(runtime, plan.launch, plan.outside).map_err(|e| e.to_string())?;
     let face = Arc::new(Mutex::new(Face {
         label: endpoint_label(plan.manifest.agent_id().name(), plan.id),
@@ -229,7 +248,7 @@ pub(crate) fn start(
         restarts: 0,
         trouble: None,
     }));
-    let (commands, mailbox) = sync_channel(MAILBOX_MAX);
+    let (commands, mailbox) = mailbox(MAILBOX_MAX);
     let (written, reader) = watch::channel(0);
     let now = clock::now();
     let mut served = Served {
@@ -242,6 +261,9 @@ pub(crate) fn start(
         scheduled: next_schedule(&plan.manifest, now),
         share: CpuShare::new(plan.manifest.resources().cpu, now),
         manifest: plan.manifest,
+        resident,
+        replay: plan.replay,
+        turns_since_birth: 0,
         face: face.clone(),
         store,
         mailbox,
@@ -254,8 +276,11 @@ pub(crate) fn start(
     };
     let pending = served.agent.state().effects().to_vec();
     served.effects.extend(pending);
-    if let Beginning::Start = beginning {
-        served.turn(Event::Start).map_err(|error| error.to_string())?;
+    match beginning {
+        Beginning::Start => drop(served.turn(Event::Start)?),
+        // Its cell is new, and a recording may begin with that.
+        Beginning::GoOn if resident => served.rebase(true)?,
+        Beginning::GoOn => {}
     }
     served.settle()?;
     let thread = std::thread::Builder::new()
@@ -280,9 +305,13 @@ struct Served {
     durability: Durability,
     scheduled: Option<Timestamp>,
     share: CpuShare,
+    /// Its memory is lost with its cell, so that only where one is born a recording may begin.
+    resident: bool,
+    replay: Replay,
+    turns_since_birth: u64,
     face: Arc<Mutex<Face>>,
     store: AgentStore,
-    mailbox: Receiver<Command>,
+    mailbox: Mailbox<Command>,
     words: mpsc::UnboundedSender<Told>,
     written: watch::Sender<u64>,
     /// Answers that may be given once the disk has what their turns wrote.
@@ -327,14 +356,14 @@ impl Served {
             }
             // What waits already is handled before the disk is asked once for all of it.
             while self.waiting.len() < GROUP_MAX && !self.waiting.is_empty() {
-                match self.mailbox.try_recv() {
+                match self.mailbox.try_take() {
                     Ok(command) => {
                         if !self.command(command)? {
                             return self.settle();
                         }
                     }
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return self.settle(),
+                    Err(mailbox::Nothing::Yet) => break,
+                    Err(mailbox::Nothing::More) => return self.settle(),
                 }
             }
             self.settle()?;
@@ -361,10 +390,10 @@ impl Served {
         let sleep = next.map_or(SLEEP_MAX, |at| {
             Duration::from_millis(at.millis_since(now).max(1)).min(SLEEP_MAX)
         });
-        match self.mailbox.recv_timeout(sleep) {
+        match self.mailbox.take(sleep) {
             Ok(command) => Wake::Command(command),
-            Err(RecvTimeoutError::Timeout) => Wake::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Wake::End,
+            Err(mailbox::Nothing::Yet) => Wake::Nothing,
+            Err(mailbox::Nothing::More) => Wake::End,
         }
     }
 
@@ -403,8 +432,12 @@ impl Served {
                 self.keep(&commit, Durable::Later)?;
             }
             Command::Look { reply } => {
-                let marks = self.marks();
-                let _ = reply.send(marks);
+                let standing = Standing {
+                    marks: self.marks(),
+                    version: self.version,
+                    record: self.store.last(),
+                };
+                let _ = reply.send(standing);
             }
             Command::End => return Ok(false),
         }
@@ -456,6 +489,7 @@ impl Served {
     fn turn(&mut self, event: Event) -> Result<Turned, String> {
         let turned = self.agent.turn(event, clock::now());
         self.share.charge(self.agent.cpu_turn(), clock::now());
+        self.turns_since_birth += 1;
         self.keep(&turned.commit, Durable::Later)?;
         self.effects.extend(turned.effects.iter().cloned());
         let cell = self.agent.cell_pid();
@@ -481,6 +515,7 @@ impl Served {
         let written = Written {
             delta: &commit.delta,
             transcript: &commit.transcript,
+            bodies: &[],
             logs: &commit.logs,
             progress: &commit.progress,
         };
@@ -496,11 +531,37 @@ impl Served {
         if !self.waiting.is_empty() || !self.effects.is_empty() {
             self.release()?;
         }
-        // Where no answer waits for the disk, turns come to it all the same.
-        if self.store.deltas() > DELTAS_MAX {
-            let base = envelope::write(&self.version, &self.agent.snapshot());
-            self.store.rebase(&base).map_err(|error| error.to_string())?;
+        let Replay { rebirth_turns, record_max } = self.replay;
+        if self.resident
+            && (self.turns_since_birth >= rebirth_turns.max(1)
+                || self.store.bytes_since_start() > record_max.0 / 2)
+        {
+            return self.rebirth();
         }
+        // Where no answer waits for the disk, turns come to it all the same.
+        if self.store.deltas() > DELTAS_MAX || self.store.bytes() > TURNS_BYTES_MAX {
+            self.rebase(!self.resident)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down where the agent stands, for a restart to go on from, and for a recording if one may begin here.
+    fn rebase(&mut self, start: bool) -> Result<(), String> {
+        let base = envelope::write_base(&self.marks(), &self.version, &self.agent.snapshot());
+        let done = match start {
+            true => self.store.rebase_start(&base),
+            false => self.store.rebase(&base),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Ends the cell of a program in memory; the next turn starts another from the state.
+    fn rebirth(&mut self) -> Result<(), String> {
+        self.rebase(true)?;
+        self.agent.rebirth();
+        self.turns_since_birth = 0;
+        // It is no restart that anybody has to know of.
+        self.cell = None;
         Ok(())
     }
 
@@ -530,21 +591,17 @@ impl Served {
         self.turn(event)?;
         self.settle()?;
         self.store.sync().map_err(|error| error.to_string())?;
+        if last {
+            // Nothing runs behind the state that the final leaf says.
+            self.mailbox.close_requests();
+        }
         let marks = self.marks();
         let checkpoint = envelope::write(&self.version, &self.agent.snapshot());
         Ok(Sealed { marks, checkpoint: Arc::new(checkpoint) })
     }
 
     fn marks(&mut self) -> Marks {
-        let marks = self.agent.marks();
-        Marks {
-            turn: marks.turn,
-            state_root: marks.state_root,
-            log_root: marks.log_root,
-            transcript_root: marks.transcript_root,
-            fuel: marks.fuel,
-            artifact: self.version.artifact,
-        }
+        marks_of(&mut self.agent, &self.version)
     }
 
     /// The new version runs beside the old one until its first turn is kept; nothing of the old one is
@@ -552,6 +609,8 @@ impl Served {
     fn upgrade(&mut self, plan: Plan, from_version: String) -> Result<(), String> {
         let text = |error: daee_types::wire::WireError| error.to_string();
         let copy = Snapshot::decode(&self.agent.snapshot()).map_err(text)?.without_machine();
+        let begin = envelope::write_base(&self.marks(), &plan.version, &copy.encode());
+        let resident = plan.launch.module.style() == RunStyle::Resident;
         let launch = Launch { snapshot: copy, ..plan.launch };
         let mut next =
             Agent::start(&self.runtime, launch, plan.outside).map_err(|e| e.to_string())?;
@@ -563,11 +622,19 @@ impl Served {
         // the old version as it was, and a transcript that says what was tried.
         let nothing = Delta::default().encode();
         let commit = Commit { delta: nothing, ..turned.commit };
+        let before = self.store.last();
         self.keep(&commit, Durable::Now)?;
-        let base = envelope::write(&plan.version, &next.snapshot());
-        self.store.rebase(&base).map_err(|error| error.to_string())?;
+        self.store.start(before, &begin).map_err(|error| error.to_string())?;
+        let marks = marks_of(&mut next, &plan.version);
+        let base = envelope::write_base(&marks, &plan.version, &next.snapshot());
+        let rebased = match resident {
+            true => self.store.rebase(&base),
+            false => self.store.rebase_start(&base),
+        };
+        rebased.map_err(|error| error.to_string())?;
         self.version = plan.version;
         self.agent = next;
+        (self.resident, self.turns_since_birth) = (resident, 1);
         self.cell = self.agent.cell_pid();
         self.durability = plan.manifest.durability();
         let now = clock::now();
@@ -583,6 +650,18 @@ impl Served {
         face.version = plan.version;
         face.trouble = None;
         Ok(())
+    }
+}
+
+fn marks_of(agent: &mut Agent, version: &Version) -> Marks {
+    let marks = agent.marks();
+    Marks {
+        turn: marks.turn,
+        state_root: marks.state_root,
+        log_root: marks.log_root,
+        transcript_root: marks.transcript_root,
+        fuel: marks.fuel,
+        artifact: version.artifact,
     }
 }
 

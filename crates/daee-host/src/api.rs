@@ -274,7 +274,10 @@ impl Api {
         let id = deployment.id;
         let agent = shared.agent(id);
         let marks = match &agent {
-            Some(agent) => timeout(Duration::from_secs(2), agent.look()).await.ok().flatten(),
+            Some(agent) => {
+                let look = timeout(Duration::from_secs(2), agent.look()).await;
+                look.ok().flatten().map(|standing| standing.marks)
+            }
             None => shared.sealed(id).map(|sealed| sealed.marks),
         };
         let face = agent.as_ref().map(|agent| agent.face());

@@ -53,6 +53,13 @@ pub struct HostSettings {
     /// PEM files of further certificate authorities that agents' requests trust.
     #[serde(default)]
     pub extra_roots: Vec<PathBuf>,
+    /// Turns after which a program that stays in memory (`run: resident`) is started anew from its state, so that a
+    /// replay, which begins where it was started, stays short.
+    #[serde(default = "rebirth_turns_default")]
+    pub rebirth_turns: u64,
+    /// What is kept of each agent's past turns so that they can be replayed. The oldest is dropped first.
+    #[serde(default = "record_max_default")]
+    pub record_max: ByteSize,
     /// Bytes of content that anyone may leave here before a deployment names it.
     #[serde(default = "content_max_default")]
     pub content_max: ByteSize,
@@ -69,6 +76,12 @@ fn copies_default() -> usize {
 }
 fn sandbox_level_default() -> u8 {
     2
+}
+fn rebirth_turns_default() -> u64 {
+    1_000
+}
+fn record_max_default() -> ByteSize {
+    ByteSize::mib(128)
 }
 fn content_max_default() -> ByteSize {
     ByteSize::gib(4)

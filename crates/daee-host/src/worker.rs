@@ -13,7 +13,7 @@ use daee_types::{DeploymentId, EpochId, StateRoot, Word};
 use tokio::sync::mpsc;
 
 use crate::{
-    agents::{self, AgentHandle, Beginning, Plan, Sealed, Told},
+    agents::{self, AgentHandle, Beginning, Plan, Replay, Sealed, Told},
     content::Package,
     envelope,
     host::Shared,
@@ -235,7 +235,11 @@ impl Worker {
             quota: manifest.storage(),
         };
         let manifest = manifest.clone();
-        Plan { id: self.id, epoch, version, manifest, launch, outside: Box::new(outside) }
+        let settings = &shared.settings;
+        let replay =
+            Replay { rebirth_turns: settings.rebirth_turns, record_max: settings.record_max };
+        let outside = Box::new(outside);
+        Plan { id: self.id, epoch, version, manifest, launch, outside, replay }
     }
 
     /// Hears the agent's thread: what to publish, and that it fell over.
@@ -308,7 +312,8 @@ fn fresh(
     version: &Version,
     snapshot: &Snapshot,
 ) -> Result<(AgentStore, LogReader), String> {
-    let base = envelope::write(version, &snapshot.encode());
+    let marks = envelope::marks_of(snapshot, version.artifact);
+    let base = envelope::write_base(&marks, version, &snapshot.encode());
     AgentStore::create(dir, &base).map_err(|error| error.to_string())
 }
 

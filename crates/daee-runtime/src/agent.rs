@@ -286,6 +286,11 @@ impl Agent {
         self.cell.as_ref()?.pid()
     }
 
+    /// Ends the cell; the next turn begins with the birth of another. A resident's memory is lost with it.
+    pub fn rebirth(&mut self) {
+        self.cell = None;
+    }
+
     /// Ends the cell and hands back what the agent is.
     pub fn stop(self) -> Snapshot {
         Snapshot { state: self.state, progress: self.progress }

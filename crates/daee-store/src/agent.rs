@@ -270,15 +270,22 @@ impl AgentStore {
         self.rebase_with(snapshot, |base, dir, snapshot| base.write_start(dir, snapshot).map(Some))
     }
 
-    /// Keeps a snapshot at which a recording may begin, beside what the lease goes on from. Gone after a
-    /// crash that comes before the next base.
-    pub fn start(&mut self, snapshot: &[u8]) -> Result<(), StoreError> {
+    /// Keeps a snapshot of behind record `number` at which a recording may begin, beside what the lease goes
+    /// on from. Gone after a crash that comes before the next base.
+    pub fn start(&mut self, number: u64, snapshot: &[u8]) -> Result<(), StoreError> {
         self.usable()?;
-        let base = Base { place: self.last, ..self.base };
-        let path = index::start_path(&self.dir, base.place.number);
-        base.write(&path, snapshot)?;
-        self.started(start_of(&path, base.place.number)?);
+        if number > self.last.number {
+            return Err(StoreError::Malformed("no such record yet"));
+        }
+        let path = index::start_path(&self.dir, number);
+        self.base.write(&path, snapshot)?;
+        self.started(start_of(&path, number)?);
         Ok(())
+    }
+
+    /// Number of the last record, counted from 1 in this lease; 0 before it.
+    pub fn last(&self) -> u64 {
+        self.last.number
     }
 
     /// Sets the bound of what is kept for recordings.

@@ -190,6 +190,8 @@ impl Network {
                 sandbox_level_min: 1,
                 map_hosts: vec![mapped.clone()],
                 extra_roots: vec![authority.clone()],
+                rebirth_turns: 1_000,
+                record_max: ByteSize::mib(128),
                 content_max: ByteSize::gib(1),
             };
             let config = layout.write_json(&format!("{name}.json"), &settings)?;

@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use daee_artifact::Artifact;
 use daee_runtime::{Nothing, RuntimeConfig};
+use daee_transcript::Entry;
 use daee_types::ArtifactHash;
 use tempfile::TempDir;
 
@@ -19,6 +20,14 @@ const BUSY: &str = r#"(module (memory (export "memory") 1)
         (local.set $left (i32.const 200000000))
         (loop $on (br_if $on (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
         (i32.const 0)))"#;
+/// A program that waits for one event after another.
+const RESIDENT: &str = r#"(module
+    (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "event.next")
+    (func (export "_start") (loop $on
+        (drop (call $call (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 0)))
+        (br $on))))"#;
 const FIRST: &str = "talos.test.agent@v1.0.0";
 const SECOND: &str = "talos.test.agent@v2.0.0";
 
@@ -93,7 +102,7 @@ async fn a_version_that_is_taken_is_the_one_that_a_restart_finds() {
     let next = QUIET.replace("memory\") 1", "memory\") 2");
     world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
     assert_eq!(world.handle.face().version.number, 2);
-    let marks = world.handle.look().await.unwrap();
+    let marks = world.handle.look().await.unwrap().marks;
     world.end().await;
     let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
     let (version, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
@@ -108,7 +117,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     for _ in 0..3 {
         assert!(world.ask().await.is_ok());
     }
-    let marks = world.handle.look().await.unwrap();
+    let marks = world.handle.look().await.unwrap().marks;
     world.end().await;
     assert_eq!(world.ask().await.err(), Some(Refused::Gone));
     let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
@@ -134,6 +143,96 @@ async fn a_restart_reads_few_turns_whatever_answers_wait_for() {
     }
 }
 
+#[tokio::test]
+async fn a_program_in_memory_is_born_anew_so_that_a_replay_stays_short() {
+    let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
+    plan.replay.rebirth_turns = 10;
+    let mut world = World::of(plan, &Beginning::Start);
+    for _ in 0..25 {
+        assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+    }
+    assert_eq!(world.handle.face().restarts, 0, "nobody has to know");
+    assert_eq!(world.births(), [(0, 0), (10, 10), (20, 20)]);
+    world.end().await;
+    // What comes after a restart of the node begins with a birth, too.
+    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+    let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
+    plan.launch.snapshot = snapshot;
+    world.again(plan, (opened.store, opened.reader));
+    assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+    assert_eq!(world.births(), [(0, 0), (10, 10), (20, 20), (26, 26)]);
+}
+
+#[tokio::test]
+async fn a_program_in_memory_whose_record_grows_fast_is_born_anew_early() {
+    let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
+    plan.replay.record_max = ByteSize(4_000);
+    let world = World::of(plan, &Beginning::Start);
+    for _ in 0..60 {
+        assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+    }
+    let starts = world.handle.logs.starts();
+    assert!(starts.last() > Some(&30), "{starts:?}");
+    let upto = world.handle.look().await.unwrap().record;
+    for start in starts {
+        assert!(!world.handle.logs.recorded(start, upto).unwrap().transcript.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_reactor_can_be_replayed_from_each_of_its_bases() {
+    let world = World::start(QUIET, &Beginning::Start).await;
+    for _ in 0..DELTAS_MAX + 10 {
+        assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+    }
+    let Standing { marks, record, .. } = world.handle.look().await.unwrap();
+    let starts = world.handle.logs.starts();
+    let [0, base] = starts[..] else { panic!("{starts:?}") };
+    let head = world.handle.logs.start(base, Some(envelope::BASE_HEAD)).unwrap().unwrap();
+    assert_eq!(envelope::read_base_head(&head).unwrap().0.turn, base);
+    assert_eq!((marks.turn, record), (u64::from(DELTAS_MAX) + 11, u64::from(DELTAS_MAX) + 11));
+}
+
+#[tokio::test]
+async fn a_new_version_can_be_replayed_from_where_it_began() {
+    let world = World::start(QUIET, &Beginning::Start).await;
+    assert!(world.ask().await.is_ok());
+    let before = world.handle.look().await.unwrap().marks;
+    let next = QUIET.replace("memory\") 1", "memory\") 2");
+    world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
+    let heads = world.handle.logs.starts().into_iter().map(|start| {
+        let head = world.handle.logs.start(start, Some(envelope::BASE_HEAD)).unwrap().unwrap();
+        let (marks, version) = envelope::read_base_head(&head).unwrap();
+        (start, marks, version.number)
+    });
+    let heads: Vec<_> = heads.collect();
+    assert_eq!((heads[0].0, heads[0].2), (0, 1));
+    // Where the old one ended, as it ended.
+    assert_eq!(heads[1], (2, before, 2));
+    assert_eq!((heads[2].0, heads[2].1.turn, heads[2].2), (3, 3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_node_waits_behind_no_request_and_nothing_runs_behind_the_last_turn() {
+    let world = World::start(BUSY, &Beginning::GoOn).await;
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let handle = world.handle.clone();
+        asked.spawn(async move { handle.request(request()).await });
+    }
+    let sealed = world.handle.seal([7; 32], true).await.unwrap();
+    assert!(sealed.marks.turn < 20, "{}", sealed.marks.turn);
+    assert_eq!(world.ask().await.err(), Some(Refused::Gone));
+    while let Some(answer) = asked.join_next().await {
+        assert!(matches!(
+            answer.unwrap(),
+            Ok(Reply::Answer(_) | Reply::Owing(_)) | Err(Refused::Gone)
+        ));
+    }
+    assert_eq!(world.handle.look().await.unwrap().marks, sealed.marks);
+}
+
 struct World {
     handle: AgentHandle,
     thread: Option<JoinHandle<()>>,
@@ -148,7 +247,8 @@ impl World {
 
     fn of(plan: Plan, beginning: &Beginning) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let base = envelope::write(&plan.version, &plan.launch.snapshot.encode());
+        let marks = envelope::marks_of(&plan.launch.snapshot, plan.version.artifact);
+        let base = envelope::write_base(&marks, &plan.version, &plan.launch.snapshot.encode());
         let kept = AgentStore::create(dir.path(), &base).unwrap();
         let (told, words) = mpsc::unbounded_channel();
         let (handle, thread) = start(&RUNTIME, plan, kept, beginning, told).unwrap();
@@ -156,19 +256,41 @@ impl World {
     }
 
     async fn ask(&self) -> Result<Reply, Refused> {
-        let request = Request {
-            method: "GET".into(),
-            path: "/".into(),
-            query: String::new(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
-        self.handle.request(request).await
+        self.handle.request(request()).await
+    }
+
+    /// Where recordings may begin: the record, and the turn of the birth behind it.
+    fn births(&self) -> Vec<(u64, u64)> {
+        let logs = &self.handle.logs;
+        let starts = logs.starts().into_iter().map(|start| {
+            let bytes = logs.recorded(start, start + 1).unwrap().transcript;
+            let entry = &bytes[4..4 + u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize];
+            let Ok(Entry::Birth { turn, .. }) = Entry::decode(entry) else { panic!("no birth") };
+            (start, turn)
+        });
+        starts.collect()
+    }
+
+    /// The same lease once more.
+    fn again(&mut self, plan: Plan, kept: (AgentStore, LogReader)) {
+        let (told, words) = mpsc::unbounded_channel();
+        let (handle, thread) = start(&RUNTIME, plan, kept, &Beginning::GoOn, told).unwrap();
+        (self.handle, self.thread, self._words) = (handle, Some(thread), words);
     }
 
     async fn end(&mut self) {
         self.handle.end().await;
         self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn request() -> Request {
+    Request {
+        method: "GET".into(),
+        path: "/".into(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: Vec::new(),
     }
 }
 
@@ -185,13 +307,15 @@ fn plan_of(wat: &str, agent_id: &str, number: u32, more: &str) -> Plan {
          entry_point: \"a.wasm\"\nartifact_hash: \"{hash}\"\n{more}"
     );
     let manifest = Manifest::read(yaml.as_bytes()).unwrap();
+    let style = more.contains("resident").then_some(RunStyle::Resident);
     let version = Version { number, artifact: hash, body: manifest.body_hash() };
     Plan {
         id: DeploymentId(1),
         epoch: EpochId::new([1; 32]),
         version,
         manifest: Arc::new(manifest),
-        launch: Launch::new(RUNTIME.prepare(&artifact, None).unwrap()),
+        launch: Launch::new(RUNTIME.prepare(&artifact, style).unwrap()),
         outside: Box::new(Nothing(Timestamp(0))),
+        replay: Replay { rebirth_turns: 1_000, record_max: ByteSize::mib(128) },
     }
 }

@@ -34,8 +34,9 @@ fn a_recording_begins_at_any_start_and_at_no_other_base() {
     append(&mut store, 4, Durable::Now).unwrap();
     store.rebase(b"base 5").unwrap();
     append(&mut store, 5, Durable::Now).unwrap();
-    store.start(b"a version").unwrap();
     append(&mut store, 6, Durable::Now).unwrap();
+    store.start(6, b"a version").unwrap();
+    assert_eq!(store.start(8, b"later").unwrap_err().code(), "DAEE-D007");
     store.rebase(b"base 7").unwrap();
     append(&mut store, 7, Durable::Later).unwrap();
     let here = |reader: &LogReader| {
@@ -145,7 +146,7 @@ fn the_newest_start_and_what_follows_stay_however_small_the_bound_is() {
 fn a_start_of_a_base_that_never_came_is_no_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = lease_of(dir.path(), 3);
-    store.start(b"base 3").unwrap();
+    store.start(3, b"base 3").unwrap();
     drop(store);
     let mut opened = open(dir.path());
     check(&opened, "base 0", 0, 3);
