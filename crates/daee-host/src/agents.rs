@@ -515,7 +515,7 @@ impl Served {
         let written = Written {
             delta: &commit.delta,
             transcript: &commit.transcript,
-            bodies: &[],
+            bodies: &commit.bodies,
             logs: &commit.logs,
             progress: &commit.progress,
         };

@@ -95,7 +95,7 @@ impl Outside for AgentOutside {
         clock::now()
     }
 
-    fn before_outside(&mut self, transcript: &[u8]) {
+    fn before_outside(&mut self, transcript: &[u8], _bodies: &daee_transcript::Bodies) {
         let Some(path) = &self.intent else { return };
         let kept = File::create(path).and_then(|mut file| {
             file.write_all(transcript)?;

@@ -233,6 +233,7 @@ impl Worker {
             args: manifest.args().to_vec(),
             snapshot,
             quota: manifest.storage(),
+            manifest: *manifest.manifest_hash().as_bytes(),
         };
         let manifest = manifest.clone();
         let settings = &shared.settings;

@@ -3,9 +3,13 @@ use std::time::Duration;
 use daee_artifact::RunStyle;
 use daee_policy::Policy;
 use daee_state::{Delta, Draft, Effect, PAGE_BYTES, Page, State};
-use daee_transcript::{Entry, Level, LogLine, Progress};
-use daee_types::{ByteSize, Coded, Fault, LogRoot, StateRoot, Timestamp, TranscriptRoot};
+use daee_transcript::{Bodies, Bounds, Entry, LogLine, Progress, Segment, WHY_BYTES_MAX, entries};
+use daee_types::{
+    ByteSize, Coded, Fault, LogRoot, StateRoot, Timestamp, TranscriptRoot, Word,
+    wire::{Reader, WireError},
+};
 
+use crate::check::Check;
 use crate::door::Door;
 use crate::protocol::Birth;
 use crate::warden::{Cell, Run};
@@ -30,6 +34,8 @@ pub struct Launch {
     pub snapshot: Snapshot,
     /// The most bytes of its keys and values.
     pub quota: ByteSize,
+    /// The manifest hash of its package, for the transcript to name; zeros if there is none.
+    pub manifest: Word,
 }
 
 impl Launch {
@@ -44,6 +50,7 @@ impl Launch {
             args: Vec::new(),
             snapshot: Snapshot::new(quota),
             quota,
+            manifest: [0; 32],
         }
     }
 }
@@ -79,8 +86,10 @@ impl Coded for StartError {
 pub struct Commit {
     /// An encoded [`Delta`].
     pub delta: Vec<u8>,
-    /// Transcript entries, each behind its length.
+    /// Transcript entries, each behind its length: one link of its chain, or none.
     pub transcript: Vec<u8>,
+    /// What the entries hold by hash only, to be kept as long as they are.
+    pub bodies: Bodies,
     /// Lines of the log.
     pub logs: Vec<LogLine>,
     /// The encoded [`Progress`] after it.
@@ -127,12 +136,13 @@ pub struct Agent {
     policy: Policy,
     env: Vec<(String, String)>,
     args: Vec<String>,
+    manifest: Word,
     outside: Box<dyn Outside>,
     state: State,
     progress: Progress,
     cell: Option<Cell>,
     /// The present cell's birth is not in the transcript yet.
-    newborn: bool,
+    pub(crate) newborn: bool,
     cpu: Duration,
 }
 
@@ -152,6 +162,7 @@ impl Agent {
             policy: launch.policy,
             env: launch.env,
             args: launch.args,
+            manifest: launch.manifest,
             outside,
             state,
             progress,
@@ -166,35 +177,31 @@ impl Agent {
     /// Handles one event to its end. Whatever the guest does, this returns, and the agent can handle
     /// the next event; whether it should is the host's to decide.
     pub fn turn(&mut self, event: Event, at: Timestamp) -> Turned {
+        self.run(event, at, None).0
+    }
+
+    /// Handles one event, with the answers of a recording and beside its entries if `check` has them. Says how many
+    /// operations there were.
+    pub(crate) fn run(
+        &mut self,
+        event: Event,
+        at: Timestamp,
+        check: Option<Check>,
+    ) -> (Turned, u32, Option<Check>) {
         // A cell that died since its last turn had seen nothing of this event.
         let lives = self.cell.as_mut().is_some_and(Cell::lives);
         let born = if lives { Ok(()) } else { self.bear() };
         let turn = self.progress.turn + 1;
         self.progress.turn = turn;
         let frame = event.frame(turn, at);
+        let birth = std::mem::take(&mut self.newborn).then(|| self.birth());
+        let log_before = self.progress.log.clone();
 
-        let mut before = Vec::new();
-        if std::mem::take(&mut self.newborn) {
-            let birth = Entry::Birth {
-                state_root: self.state.root(),
-                turn: turn - 1,
-                runtime_version: RUNTIME_VERSION,
-                artifact_hash: *self.module.artifact_hash(),
-            };
-            before = self.progress.transcript.append(&birth);
-        }
         let mut draft = Draft::new(&self.state);
         if let Event::Timer { name } = &event {
             draft.cancel_timer(name);
         }
-        // A timer has fired even if its turn is rolled back: it would never stop firing otherwise.
-        let otherwise = || {
-            let mut draft = Draft::new(&self.state);
-            if let Event::Timer { name } = &event {
-                draft.cancel_timer(name);
-            }
-            draft.finish()
-        };
+        let observed = check.as_ref().and_then(Check::observed);
         let mut door = Door::open(
             draft,
             &self.policy,
@@ -205,21 +212,36 @@ impl Agent {
             at,
             frame.clone(),
         );
-        door.transcript = before;
+        door.check = check;
+        if let Some(birth) = birth {
+            door.record(&birth);
+        }
+        let frame = door.given(&frame);
         door.record(&Entry::Event { turn, at, frame });
         let run = match (&mut self.cell, born) {
+            // Nothing is recorded of what it did, or it is not the event that is.
+            _ if door.halted() => Run::killed("there is nothing to run".into()),
             (Some(cell), Ok(())) => cell.turn(self.module.style(), &self.limits, &mut door),
             (_, Err(error)) => Run::killed(error.to_string()),
             (None, Ok(())) => Run::killed("there is no cell".into()),
         };
-        let Run { outcome, fuel, machine, cell_lives, computed } = run;
+        let Run { mut outcome, mut fuel, machine, mut cell_lives, computed } = run;
         self.cpu = self.cell.as_mut().and_then(Cell::cpu_since).unwrap_or(computed);
-        let fuel = fuel.min(self.limits.fuel_turn);
-        if outcome.fault().is_some() {
-            door.line(Level::Error, &format!("turn {turn} is not kept: {outcome}"));
+        if let Some((recorded, used)) = observed {
+            // What it did is dropped, and its cell with it.
+            (outcome, fuel, cell_lives) = (recorded, used, false);
+            if outcome == Outcome::Lost {
+                door.logs.clear();
+                door.progress.log = log_before;
+            }
         }
-        door.record(&Entry::End { turn, outcome: outcome.number(), fuel });
-        let Door { mut draft, answer, transcript, logs, .. } = door;
+        if let Outcome::Killed { why } = &mut outcome {
+            why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+        }
+        let fuel = fuel.min(self.limits.fuel_turn);
+        door.end(&outcome, fuel);
+        let calls = door.calls();
+        let Door { mut draft, answer, segment, logs, check, .. } = door;
         let kept = outcome.is_kept();
         let delta = if kept {
             if let Some(machine) = machine {
@@ -227,17 +249,70 @@ impl Agent {
             }
             draft.finish()
         } else {
-            otherwise()
+            fired(&self.state, &event)
         };
         if !cell_lives {
             self.cell = None;
         }
         let effects = delta.effects().to_vec();
-        self.progress.fuel = self.progress.fuel.saturating_add(fuel);
-        let commit =
-            Commit { delta: delta.encode(), transcript, logs, progress: self.progress.encode() };
-        self.state.apply(delta);
-        Turned { outcome, answer: answer.filter(|_| kept), commit, fuel, effects }
+        let commit = self.commit(delta, segment, logs, fuel);
+        let answer = answer.filter(|_| kept);
+        (Turned { outcome, answer, commit, fuel, effects }, calls, check)
+    }
+
+    /// Ends a turn in which the process of the node ended: takes what [`Outside::before_outside`] was told last, before
+    /// anything else is done with the agent. Nothing if the turn has its end.
+    pub fn interrupted(
+        &mut self,
+        transcript: &[u8],
+        bodies: &Bodies,
+    ) -> Result<Option<Commit>, WireError> {
+        let wrong = |what| Reader::new(transcript).wrong(what);
+        let turn = self.progress.turn + 1;
+        let mut segment = Segment::default();
+        segment.bodies.clone_from(bodies);
+        let mut begun = None;
+        for entry in entries(transcript) {
+            let (entry, _) = entry?;
+            match &entry {
+                Entry::Birth { .. } if begun.is_none() => {}
+                Entry::Event { turn: own, .. } if begun.is_none() && *own < turn => {
+                    return Ok(None);
+                }
+                Entry::Event { turn: own, at, frame } if begun.is_none() && *own == turn => {
+                    let find = |wanted: &Word| {
+                        let found = bodies.iter().find(|(hash, _)| hash == wanted);
+                        found.map(|(_, bytes)| bytes.as_slice())
+                    };
+                    let frame =
+                        frame.join(find).map_err(|_| wrong("its event is not beside it"))?;
+                    let (event, ..) =
+                        Event::of_frame(&frame).ok_or_else(|| wrong("its event is none"))?;
+                    begun = Some((event, *at));
+                }
+                Entry::Intent { .. } | Entry::Call { .. } if begun.is_some() => {}
+                _ => return Err(wrong("it is no beginning of the next turn")),
+            }
+            segment.push(&entry);
+        }
+        let Some((event, at)) = begun else { return Ok(None) };
+        self.progress.turn = turn;
+        let draft = Draft::new(&self.state);
+        let mut door = Door::open(
+            draft,
+            &self.policy,
+            &self.limits,
+            self.outside.as_mut(),
+            &mut self.progress,
+            turn,
+            at,
+            Vec::new(),
+        );
+        door.segment = segment;
+        door.end(&Outcome::Lost, 0);
+        let Door { segment, logs, .. } = door;
+        let delta = fired(&self.state, &event);
+        Ok(Some(self.commit(delta, segment, logs, 0)))
     }
 
     /// Where it stands.
@@ -263,15 +338,19 @@ impl Agent {
 
     /// Forgets the effects of turns up to this one: they have been done.
     pub fn released(&mut self, upto_turn: u64) -> Commit {
-        let delta = Delta::release_to(upto_turn);
-        let encoded = delta.encode();
-        self.state.apply(delta);
-        Commit {
-            delta: encoded,
-            transcript: Vec::new(),
-            logs: Vec::new(),
-            progress: self.progress.encode(),
-        }
+        let mut segment = Segment::default();
+        segment.push(&Entry::Released { upto_turn });
+        self.commit(Delta::release_to(upto_turn), segment, Vec::new(), 0)
+    }
+
+    /// What it is held to.
+    pub fn bounds(&self) -> Bounds {
+        self.limits.bounds(self.state.quota())
+    }
+
+    /// The manifest hash that it was launched with.
+    pub fn manifest(&self) -> &Word {
+        &self.manifest
     }
 
     /// Time of a core that its last turn cost: that of its cell, with the cell's start if it is new. Where a
@@ -296,6 +375,44 @@ impl Agent {
         Snapshot { state: self.state, progress: self.progress }
     }
 
+    /// Is born again as a recording says: with these bounds, and of a resident with nothing in memory.
+    pub(crate) fn born_again(&mut self, bounds: &Bounds) -> Result<(), StartError> {
+        let same = self.bounds() == *bounds && self.module.style() != RunStyle::Resident;
+        self.limits = Limits::of_bounds(bounds, self.limits.wall_turn_millis);
+        self.state.set_quota(bounds.quota);
+        // One that has just been born has done nothing yet.
+        if !same && !(self.newborn && self.bounds() == *bounds) {
+            self.cell = None;
+        }
+        if self.cell.is_none() {
+            self.bear()?;
+        }
+        self.newborn = true;
+        Ok(())
+    }
+
+    /// Takes in what a turn did, as it is to be kept.
+    fn commit(&mut self, delta: Delta, segment: Segment, logs: Vec<LogLine>, fuel: u64) -> Commit {
+        let (transcript, bodies) = segment.finish();
+        self.progress.fuel = self.progress.fuel.saturating_add(fuel);
+        self.progress.transcript.link(&transcript);
+        let progress = self.progress.encode();
+        let commit = Commit { delta: delta.encode(), transcript, bodies, logs, progress };
+        self.state.apply(delta);
+        commit
+    }
+
+    fn birth(&self) -> Entry {
+        Entry::Birth {
+            state_root: self.state.root(),
+            turn: self.progress.turn - 1,
+            runtime_version: RUNTIME_VERSION,
+            artifact_hash: *self.module.artifact_hash(),
+            manifest: self.manifest,
+            bounds: self.bounds(),
+        }
+    }
+
     fn bear(&mut self) -> Result<(), StartError> {
         let machine = self.state.machine().filter(|_| self.module.style() == RunStyle::Reactor);
         let kept = machine.map_or(0, |machine| u64::from(machine.page_count()) * PAGE_BYTES as u64);
@@ -318,5 +435,42 @@ impl Agent {
         self.cell = Some(cell);
         self.newborn = true;
         Ok(())
+    }
+}
+
+/// What stays of a turn that is not kept: a timer has fired all the same, for it would never stop firing otherwise.
+fn fired(state: &State, event: &Event) -> Delta {
+    let mut draft = Draft::new(state);
+    if let Event::Timer { name } = event {
+        draft.cancel_timer(name);
+    }
+    draft.finish()
+}
+
+impl Limits {
+    /// With a quota, what of these decides how turns end on every machine.
+    pub(crate) fn bounds(&self, quota: ByteSize) -> Bounds {
+        Bounds {
+            fuel_turn: self.fuel_turn,
+            memory_max: self.memory_max,
+            table_elements_max: self.table_elements_max,
+            log_turn_max: self.log_turn_max,
+            door_frame_max: self.door_frame_max,
+            door_calls_max: self.door_calls_max,
+            quota,
+        }
+    }
+
+    /// The same back.
+    pub(crate) fn of_bounds(bounds: &Bounds, wall_turn_millis: u64) -> Self {
+        Self {
+            fuel_turn: bounds.fuel_turn,
+            wall_turn_millis,
+            memory_max: bounds.memory_max,
+            table_elements_max: bounds.table_elements_max,
+            log_turn_max: bounds.log_turn_max,
+            door_frame_max: bounds.door_frame_max,
+            door_calls_max: bounds.door_calls_max,
+        }
     }
 }

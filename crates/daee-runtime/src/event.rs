@@ -51,6 +51,33 @@ pub enum Event {
 }
 
 impl Event {
+    /// The event, number of the turn and time that make exactly this frame.
+    pub(crate) fn of_frame(frame: &[u8]) -> Option<(Self, u64, Timestamp)> {
+        let (head, body) = frame::decode(frame)?;
+        let text = |key: &str| Some(head.get(key)?.as_str()?.to_owned());
+        let number = |key: &str| head.get(key)?.as_u64();
+        let event = match head.get("kind")?.as_str()? {
+            "start" => Event::Start,
+            "http" => Event::Http {
+                method: text("method")?,
+                path: text("path")?,
+                query: text("query")?,
+                headers: serde_json::from_value(head.get("headers")?.clone()).ok()?,
+                body: body.to_vec(),
+            },
+            "message" => Event::Message { from: text("from")?, body: body.to_vec() },
+            "timer" => Event::Timer { name: text("name")? },
+            "tick" => {
+                Event::Tick { block_hash: frame::unhex(text("block_hash")?.strip_prefix("0x")?)? }
+            }
+            "stop" => Event::Stop { deadline: Timestamp(number("deadline_ms")?) },
+            "upgraded" => Event::Upgraded { from_version: text("from_version")? },
+            _ => return None,
+        };
+        let (turn, at) = (number("turn")?, Timestamp(number("ms")?));
+        (event.frame(turn, at) == frame).then_some((event, turn, at))
+    }
+
     /// The frame that the guest reads.
     pub fn frame(&self, turn: u64, at: Timestamp) -> Vec<u8> {
         let mut head = Map::new();

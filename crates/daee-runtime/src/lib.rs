@@ -2,6 +2,7 @@
 
 mod agent;
 mod cell;
+mod check;
 mod child;
 mod compile;
 mod door;
@@ -15,6 +16,8 @@ mod limits;
 mod outcome;
 mod outside;
 mod protocol;
+mod recording;
+mod replay;
 mod runtime;
 mod snapshot;
 mod spawn;
@@ -29,6 +32,8 @@ pub use event::{Answer, Event};
 pub use limits::Limits;
 pub use outcome::Outcome;
 pub use outside::{CallKey, FetchAnswer, FetchRequest, Nothing, Outside, OutsideError};
+pub use recording::Recording;
+pub use replay::{CannotRun, Difference, ReplayError, Replayed, Replaying, What, replay};
 pub use runtime::{
     Isolation, Module, PrepareError, Runtime, RuntimeConfig, RuntimeError, SandboxReport, Wall,
 };

@@ -37,6 +37,8 @@ pub enum Outcome {
         /// As far as is known.
         why: String,
     },
+    /// The process of the node ended while the turn ran.
+    Lost,
 }
 
 impl Outcome {
@@ -49,15 +51,15 @@ impl Outcome {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Done | Self::Exited { code: 0 } => None,
-            Self::Killed { .. } => Some(Fault::Node),
+            Self::Killed { .. } | Self::Lost => Some(Fault::Node),
             _ => Some(Fault::Developer),
         }
     }
 
     /// Whether every machine of this runtime version ends the same turn the same way. The others are
-    /// observed: a replay skips them and no verdict rests on them (DESIGN 5).
+    /// observed: a replay drops them and no verdict rests on them (DESIGN 5).
     pub fn reproducible(&self) -> bool {
-        !matches!(self, Self::Wall | Self::Killed { .. })
+        !matches!(self, Self::Wall | Self::Killed { .. } | Self::Lost)
     }
 
     /// The number that the transcript holds.
@@ -73,7 +75,27 @@ impl Outcome {
             Self::Exited { .. } => 7,
             Self::Killed { .. } => 8,
             Self::Table => 9,
+            Self::Lost => 10,
         }
+    }
+
+    /// What the transcript says of an outcome that a replay does not come to, beside its number.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Killed { why } => why,
+            _ => "",
+        }
+    }
+
+    /// The observed outcome that the transcript tells of so; none if it is not one.
+    pub(crate) fn observed(number: u8, why: &str) -> Option<Self> {
+        let outcome = match number {
+            4 => Self::Wall,
+            8 => Self::Killed { why: why.to_owned() },
+            10 => Self::Lost,
+            _ => return None,
+        };
+        (outcome.why() == why).then_some(outcome)
     }
 }
 
@@ -90,6 +112,7 @@ impl fmt::Display for Outcome {
             Self::Stack => write!(f, "the call stack is exhausted"),
             Self::Exited { code } => write!(f, "the program ended with code {code}"),
             Self::Killed { why } => write!(f, "the cell died: {why}"),
+            Self::Lost => write!(f, "the node stopped while it ran"),
         }
     }
 }

@@ -1,4 +1,5 @@
 use daee_policy::Permit;
+use daee_transcript::Bodies;
 use daee_types::Timestamp;
 
 /// What the door needs from the world beyond the cell. The host owns it: it dials, reads clocks and
@@ -18,10 +19,11 @@ pub trait Outside: Send {
     fn random(&mut self, out: &mut [u8]);
     /// Reads the clock.
     fn now(&mut self) -> Timestamp;
-    /// Is called before anything outside is done, with the turn's transcript up to here: whoever
-    /// promises that intents are never lost makes it durable now. The same bytes come again in
-    /// the turn's [`Commit`](crate::Commit).
-    fn before_outside(&mut self, transcript: &[u8]);
+    /// Is called before anything outside is done, with the turn's transcript up to here and what stands beside
+    /// it: whoever promises that intents are never lost makes both durable now. The same bytes come
+    /// again in the turn's [`Commit`](crate::Commit); if the process dies before,
+    /// [`Agent::interrupted`](crate::Agent::interrupted) takes them up.
+    fn before_outside(&mut self, transcript: &[u8], bodies: &Bodies);
 }
 
 /// One call of one turn.
@@ -99,5 +101,5 @@ impl Outside for Nothing {
     fn now(&mut self) -> Timestamp {
         self.0
     }
-    fn before_outside(&mut self, _transcript: &[u8]) {}
+    fn before_outside(&mut self, _transcript: &[u8], _bodies: &Bodies) {}
 }

@@ -337,7 +337,7 @@ impl Outside for Killer {
     fn now(&mut self) -> Timestamp {
         NOW
     }
-    fn before_outside(&mut self, transcript: &[u8]) {
+    fn before_outside(&mut self, transcript: &[u8], _: &daee_transcript::Bodies) {
         assert!(matches!(entries(transcript).last(), Some(Entry::Intent { .. })));
     }
 }

@@ -88,7 +88,7 @@ impl Outside for Told {
     fn now(&mut self) -> Timestamp {
         self.now
     }
-    fn before_outside(&mut self, _: &[u8]) {}
+    fn before_outside(&mut self, _: &[u8], _: &daee_transcript::Bodies) {}
 }
 
 fn script_agent(bench: &Bench) -> Agent {
@@ -188,7 +188,7 @@ fn answers_are_taken_as_the_vectors_say() {
                 // The script's own came second.
                 let entries = common::entries(&turned.commit.transcript);
                 let last = entries.iter().rev().find_map(|entry| match entry {
-                    Entry::Call { op, code, .. } => Some((op.as_str(), *code)),
+                    Entry::Call { op, code, .. } => Some((&**op, *code)),
                     _ => None,
                 });
                 assert_eq!(last, Some(("event.answer", -7)));

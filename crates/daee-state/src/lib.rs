@@ -10,8 +10,7 @@ mod state;
 pub use delta::{Delta, Effect};
 pub use draft::{Draft, Expected, StateError};
 pub use files::{
-    DEPTH_MAX, FILES_MAX, FileError, FileKind, FileStat, NAME_BYTES_MAX, PATH_BYTES_MAX, Place,
-    follow,
+    DEPTH_MAX, FILES_MAX, FileError, FileKind, FileStat, NAME_BYTES_MAX, PATH_BYTES_MAX,
 };
 pub use machine::{Machine, MachineDelta, PAGE_BYTES, Page};
 pub use state::State;

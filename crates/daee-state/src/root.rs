@@ -40,11 +40,10 @@ pub(crate) fn of(state: &State) -> StateRoot {
 }
 
 fn files(files: &Files) -> Word {
-    let first = match files.nodes.get(&ROOT) {
+    match files.nodes.get(&ROOT) {
         Some(Node::Directory(root)) => directory(files, root, 0),
-        _ => Word::default(),
-    };
-    leaf(&[&word_of(files.made), &first])
+        _ => tree(Vec::new()),
+    }
 }
 
 fn directory(files: &Files, found: &Directory, depth: usize) -> Word {

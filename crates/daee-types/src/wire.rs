@@ -11,6 +11,10 @@ impl Writer {
     pub fn new() -> Self {
         Self::default()
     }
+    /// One that goes on behind these bytes.
+    pub fn onto(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
     /// One byte.
     pub fn byte(&mut self, value: u8) -> &mut Self {
         self.0.push(value);

@@ -363,7 +363,7 @@ impl Outside for World {
     fn now(&mut self) -> Timestamp {
         Timestamp(self.0.lock().unwrap().now)
     }
-    fn before_outside(&mut self, _: &[u8]) {}
+    fn before_outside(&mut self, _: &[u8], _: &daee_transcript::Bodies) {}
 }
 
 fn read(manifest: &str) -> Manifest {

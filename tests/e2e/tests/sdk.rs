@@ -217,7 +217,7 @@ impl Outside for World {
     fn now(&mut self) -> Timestamp {
         NOW
     }
-    fn before_outside(&mut self, _: &[u8]) {}
+    fn before_outside(&mut self, _: &[u8], _: &daee_transcript::Bodies) {}
 }
 
 fn guest() -> PathBuf {

@@ -5,13 +5,15 @@ mod files;
 
 use daee_policy::Policy;
 use daee_state::{Draft, Effect, Expected, StateError};
-use daee_transcript::{Entry, Level, LogLine, Progress};
-use daee_types::{Timestamp, sha256};
+use daee_transcript::{Entry, Frame, Level, LogLine, Progress, Segment};
+use daee_types::{Timestamp, Word, sha256};
 use serde_json::{Map, Value, json};
 
+use crate::check::Check;
+
 use crate::{
-    Answer, CallKey, FetchRequest, Limits, Outside, OutsideError,
-    frame::{decode, encode, hex},
+    Answer, CallKey, FetchRequest, Limits, Outcome, Outside, OutsideError,
+    frame::{decode, encode, unhex},
 };
 
 /// Most random bytes of one call.
@@ -122,7 +124,9 @@ pub(crate) struct Door<'a> {
     /// The event, until it is asked for.
     pub(crate) event: Option<Vec<u8>>,
     pub(crate) answer: Option<Answer>,
-    pub(crate) transcript: Vec<u8>,
+    pub(crate) segment: Segment,
+    /// What is recorded of the turn, if it is run again.
+    pub(crate) check: Option<Check>,
     pub(crate) logs: Vec<LogLine>,
     log_bytes: u64,
     waited_millis: u64,
@@ -153,7 +157,8 @@ impl<'a> Door<'a> {
             at,
             event: Some(event),
             answer: None,
-            transcript: Vec::new(),
+            segment: Segment::default(),
+            check: None,
             logs: Vec::new(),
             log_bytes: 0,
             waited_millis: 0,
@@ -164,12 +169,35 @@ impl<'a> Door<'a> {
 
     /// Adds an entry to the transcript.
     pub(crate) fn record(&mut self, entry: &Entry) {
-        self.transcript.extend(self.progress.transcript.append(entry));
+        let written = self.segment.push(entry);
+        if let Some(check) = &mut self.check {
+            check.see(written);
+        }
+    }
+
+    /// The frame of an entry; what is large stands beside the transcript.
+    pub(crate) fn given(&mut self, frame: &[u8]) -> Frame {
+        Frame::of(frame, &mut self.segment.bodies)
+    }
+
+    /// A turn that is run again goes no further than what is recorded of it.
+    pub(crate) fn halted(&self) -> bool {
+        self.check.as_ref().is_some_and(Check::halted)
     }
 
     /// Adds a line to the log, the node's own or the agent's.
     pub(crate) fn line(&mut self, level: Level, text: &str) {
         self.logs.push(self.progress.log.append(self.now(), self.turn, level, text));
+    }
+
+    /// Ends the turn in log and transcript.
+    pub(crate) fn end(&mut self, outcome: &Outcome, fuel: u64) {
+        let turn = self.turn;
+        if outcome.fault().is_some() {
+            self.line(Level::Error, &format!("turn {turn} is not kept: {outcome}"));
+        }
+        let why = outcome.why().to_owned();
+        self.record(&Entry::End { turn, outcome: outcome.number(), fuel, why });
     }
 
     /// Operations so far.
@@ -182,46 +210,41 @@ impl<'a> Door<'a> {
     pub(crate) fn call(&mut self, op: &str, input: &[u8]) -> Option<(i32, Vec<u8>)> {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
+        let hash = sha256(input);
         let done = if input.len() as u64 > self.limits.door_frame_max.0 {
             Err(Refusal::Limit(format!("an input is at most {}", self.limits.door_frame_max)))
         } else {
-            self.operate(call, op, input)
+            self.operate(call, op, input, hash)
         };
+        if self.halted() {
+            return None;
+        }
         let outside = matches!(op, "http.fetch" | "ipfs.read");
-        let (code, frame) = match done {
-            Ok((mut head, body)) => {
-                if outside {
-                    // What was waited for moves the turn's time, so a replay has to know it.
-                    head["ms"] = json!(self.now().0);
-                }
-                let frame = encode(&head, &body);
-                if frame.len() as u64 > self.limits.door_frame_max.0 {
-                    let message = format!("an answer is at most {}", self.limits.door_frame_max);
-                    Refusal::Limit(message).answer(None)
-                } else {
-                    (frame.len() as i32, frame)
-                }
-            }
+        let (code, frame) = match done.and_then(|(head, body)| self.framed(&head, &body)) {
+            Ok(frame) => (frame.len() as i32, frame),
             Err(refusal) => refusal.answer(outside.then(|| self.now())),
         };
-        // What a replay could not make again is kept whole; the rest follows from the state.
-        let given = outside || matches!(op, "random" | "now");
-        if given {
+        // What a replay could not make again is kept whole; the rest follows from state and time.
+        let answer = (outside || op == "random").then(|| {
             self.given_bytes += frame.len() as u64;
-        }
-        let entry = Entry::Call {
-            turn: self.turn,
-            call,
-            op: known(op).to_owned(),
-            input: sha256(input),
-            code,
-            answer: given.then(|| frame.clone()),
-        };
-        self.record(&entry);
-        Some((code, frame))
+            self.given(&frame)
+        });
+        let op = known(op).into();
+        self.record(&Entry::Call { turn: self.turn, call, op, input: hash, code, answer });
+        (!self.halted()).then_some((code, frame))
     }
 
-    fn operate(&mut self, call: u32, op: &str, input: &[u8]) -> Done {
+    /// An answer as a frame, if it is not too large for one.
+    fn framed(&self, head: &Value, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let max = self.limits.door_frame_max;
+        let frame = encode(head, body);
+        match frame.len() as u64 > max.0 {
+            true => Err(Refusal::Limit(format!("an answer is at most {max}"))),
+            false => Ok(frame),
+        }
+    }
+
+    fn operate(&mut self, call: u32, op: &str, input: &[u8], hash: Word) -> Done {
         let len = input.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len));
         if len > HEAD_BYTES_MAX {
             return Err(Refusal::Limit(format!("a head is at most {HEAD_BYTES_MAX} bytes")));
@@ -229,6 +252,7 @@ impl<'a> Door<'a> {
         let malformed = || Refusal::Malformed("the input is no frame with a JSON object".into());
         let (head, body) = decode(input).ok_or_else(malformed)?;
         let head = Head(head);
+        let intent = Intent { call, hash };
         match op {
             "log" => self.log(&head),
             "now" => Ok((json!({"ms": self.now().0}), vec![])),
@@ -251,11 +275,11 @@ impl<'a> Door<'a> {
                 Ok((json!({"existed": existed}), vec![]))
             }
             "http.fetch" => {
-                let fetched = self.http_fetch(call, input, &head, body);
+                let fetched = self.http_fetch(intent, &head, body);
                 self.log_fetch(&head, &fetched);
                 fetched
             }
-            "ipfs.read" => self.ipfs_read(call, input, &head),
+            "ipfs.read" => self.ipfs_read(intent, &head),
             "chain.publish" => self.chain_publish(call, &head, body),
             op if op.starts_with("file.") => self.file(op, &head, body),
             _ => Err(Refusal::Unknown(format!("there is no operation {op:?}"))),
@@ -301,7 +325,10 @@ impl<'a> Door<'a> {
         }
         self.given_left()?;
         let mut out = vec![0; bytes as usize];
-        self.outside.random(&mut out);
+        match &mut self.check {
+            Some(check) => check.random(&mut out),
+            None => self.outside.random(&mut out),
+        }
         Ok((json!({}), out))
     }
 
@@ -372,7 +399,7 @@ impl<'a> Door<'a> {
         Ok(done(()))
     }
 
-    fn http_fetch(&mut self, call: u32, input: &[u8], head: &Head, body: &[u8]) -> Done {
+    fn http_fetch(&mut self, intent: Intent, head: &Head, body: &[u8]) -> Done {
         let url = head.text("url")?;
         if url.len() > NAME_BYTES_MAX {
             return Err(Refusal::Limit(format!("a URL is at most {NAME_BYTES_MAX} bytes")));
@@ -386,10 +413,10 @@ impl<'a> Door<'a> {
             timeout_millis: timeout.min(FETCH_TIMEOUT_MILLIS),
             body_max: self.given_left()?,
         };
-        let key = CallKey { turn: self.turn, call };
+        let key = CallKey { turn: self.turn, call: intent.call };
         let answer =
-            self.outside("http.fetch", key, input, |outside| outside.fetch(permit, request, key))?;
-        Ok((json!({"status": answer.status, "headers": answer.headers}), answer.body))
+            self.outside("http.fetch", intent, |outside| outside.fetch(permit, request, key))?;
+        self.waited(json!({"status": answer.status, "headers": answer.headers}), answer.body)
     }
 
     /// What was decided about a way out, for the tenant to read (DESIGN 7). It says nothing that the answer's
@@ -415,7 +442,7 @@ impl<'a> Door<'a> {
         let _ = self.bounded_line(level, &text);
     }
 
-    fn ipfs_read(&mut self, call: u32, input: &[u8], head: &Head) -> Done {
+    fn ipfs_read(&mut self, intent: Intent, head: &Head) -> Done {
         self.policy.read_ipfs()?;
         let cid = head.text("cid")?;
         if cid.len() > NAME_BYTES_MAX {
@@ -423,9 +450,8 @@ impl<'a> Door<'a> {
         }
         let most = self.given_left()?;
         let max = head.maybe_number("max_bytes")?.unwrap_or(most).min(most);
-        let key = CallKey { turn: self.turn, call };
-        let body = self.outside("ipfs.read", key, input, |outside| outside.ipfs(cid, max))?;
-        Ok((json!({}), body))
+        let body = self.outside("ipfs.read", intent, |outside| outside.ipfs(cid, max))?;
+        self.waited(json!({}), body)
     }
 
     fn chain_publish(&mut self, call: u32, head: &Head, body: &[u8]) -> Done {
@@ -446,20 +472,45 @@ impl<'a> Door<'a> {
     /// Does something outside, after its intent is recorded, and lets the turn's time go on by what it took.
     fn outside<T>(
         &mut self,
-        op: &str,
-        key: CallKey,
-        input: &[u8],
+        op: &'static str,
+        intent: Intent,
         act: impl FnOnce(&mut dyn Outside) -> Result<T, OutsideError>,
     ) -> Result<T, Refusal> {
-        let CallKey { turn, call } = key;
-        self.record(&Entry::Intent { turn, call, op: op.to_owned(), input: sha256(input) });
-        self.outside.before_outside(&self.transcript);
-        let began = self.outside.now();
-        let answer = act(self.outside);
-        let waited = self.outside.now().millis_since(began);
+        let Intent { call, hash: input } = intent;
+        self.record(&Entry::Intent { turn: self.turn, call, op: op.into(), input });
+        if self.halted() {
+            return Err(Refusal::Outside("what is recorded ends here".into()));
+        }
+        let segment = &self.segment;
+        let world: &mut dyn Outside = match &mut self.check {
+            Some(check) => check,
+            None => self.outside,
+        };
+        world.before_outside(segment.bytes(), &segment.bodies);
+        let began = world.now();
+        let answer = act(world);
+        let waited = world.now().millis_since(began);
         self.waited_millis = self.waited_millis.saturating_add(waited);
         Ok(answer?)
     }
+
+    /// What came from outside, with the time that it moved the turn to: a replay has to know it. Too large an
+    /// answer is refused here, before anything is said of it in the log.
+    fn waited(&self, mut head: Value, body: Vec<u8>) -> Done {
+        head["ms"] = json!(self.now().0);
+        let max = self.limits.door_frame_max;
+        if encode(&head, b"").len().saturating_add(body.len()) as u64 > max.0 {
+            return Err(Refusal::Limit(format!("an answer is at most {max}")));
+        }
+        Ok((head, body))
+    }
+}
+
+/// A call that may have to go outside: its place in the turn, and the SHA-256 of its input.
+#[derive(Clone, Copy)]
+struct Intent {
+    call: u32,
+    hash: Word,
 }
 
 /// Every operation there is.
@@ -492,23 +543,12 @@ const OPS: [&str; 25] = [
 ];
 
 /// Names that are no operation are recorded as one: a guest cannot fill the transcript with them.
-fn known(op: &str) -> &str {
-    if OPS.contains(&op) { op } else { "?" }
+fn known(op: &str) -> &'static str {
+    OPS.into_iter().find(|known| *known == op).unwrap_or("?")
 }
 
 fn done(_: ()) -> (Value, Vec<u8>) {
     (json!({}), vec![])
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut out = [0; 32];
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    (hex(&out) == text).then_some(out)
 }
 
 /// The head of an input, read strictly: a field of another type is an error, not nothing.

@@ -7,7 +7,7 @@ use daee_runtime::{
     Agent, CallKey, Event, FetchAnswer, FetchRequest, Isolation, Launch, Limits, Module, Nothing,
     Outcome, Outside, OutsideError, PrepareError, RunStyle, Runtime, RuntimeConfig, Turned, frame,
 };
-use daee_transcript::{Entry, Transcript};
+use daee_transcript::Entry;
 use daee_types::{ArtifactHash, Timestamp};
 use serde_json::Value;
 
@@ -203,7 +203,7 @@ pub fn supervise_a_loop_if_asked(wat: &str) {
 }
 
 pub fn entries(transcript: &[u8]) -> Vec<Entry> {
-    Transcript::default().follow(transcript).unwrap()
+    daee_transcript::entries(transcript).map(|entry| entry.unwrap().0).collect()
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -274,5 +274,5 @@ impl Outside for Source {
     fn now(&mut self) -> Timestamp {
         NOW
     }
-    fn before_outside(&mut self, _: &[u8]) {}
+    fn before_outside(&mut self, _: &[u8], _: &daee_transcript::Bodies) {}
 }

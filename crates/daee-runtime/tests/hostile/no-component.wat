@@ -1,3 +1,0 @@
-;; Is a component.
-;; expect: refused DAEE-A021
-(component)
