@@ -28,6 +28,8 @@ pub enum Code {
     Outside,
     /// Not at this point of a turn: a second answer, say.
     NotNow,
+    /// What is there is in the way: a file that exists, or a folder that is not empty.
+    Conflict,
     /// What came does not read as what was asked for. This crate says so, not the door.
     Unreadable,
     /// A number that this version of the crate does not know.
@@ -59,7 +61,7 @@ impl Error {
 }
 
 /// The door's names and numbers.
-const NAMES: [(Code, i32, &str); 7] = [
+const NAMES: [(Code, i32, &str); 8] = [
     (Code::Denied, -1, "denied"),
     (Code::Unknown, -2, "unknown"),
     (Code::Malformed, -3, "malformed"),
@@ -67,6 +69,7 @@ const NAMES: [(Code, i32, &str); 7] = [
     (Code::NotFound, -5, "not_found"),
     (Code::Outside, -6, "outside"),
     (Code::NotNow, -7, "not_now"),
+    (Code::Conflict, -8, "conflict"),
 ];
 
 impl Code {

@@ -1,6 +1,7 @@
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::{Error, Reply, call};
+use crate::{Code, Error, Reply, call};
 
 /// What woke the agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,49 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
+
+    /// The first value of this name in the query, as a form writes it: `+` is a space, and `%2f` a slash.
+    pub fn param(&self, name: &str) -> Option<String> {
+        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut named = pairs.filter(|(known, _)| decoded(known) == name);
+        named.next().map(|(_, value)| decoded(value))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.body).map_err(|error| unreadable(&error))
+    }
+
+    /// The body, read as JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Error {
+    Error::new(Code::Unreadable, format!("the request's body: {error}"))
+}
+
+/// Without the escapes of a query. What is no escape stays as it is.
+fn decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        let escaped = (*first == b'%').then(|| behind.split_first_chunk::<2>()).flatten();
+        let byte = escaped.and_then(|(digits, behind)| {
+            let digit = |at: usize| char::from(digits[at]).to_digit(16);
+            Some((digit(0)? * 16 + digit(1)?, behind))
+        });
+        match byte {
+            Some((byte, behind)) => {
+                out.push(byte as u8);
+                rest = behind;
+            }
+            None => out.push(if *first == b'+' { b' ' } else { *first }),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -153,5 +197,40 @@ impl Event {
             serde_json::Value::Object(head) => (head, body),
             _ => unreachable!("each arm makes an object"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_the_query_is_read_as_a_form_writes_it() {
+        let check = |query: &str, name: &str, expected: Option<&str>| {
+            let request = Request { query: query.into(), ..Request::get("/") };
+            assert_eq!(request.param(name).as_deref(), expected, "{query}");
+        };
+        check("a=1&b=2", "b", Some("2"));
+        check("a=1&a=2", "a", Some("1"));
+        check("a+b=c%2Fd%26+e", "a b", Some("c/d& e"));
+        check("a=b=c", "a", Some("b=c"));
+        check("a&b", "a", Some(""));
+        check("a=%C3%A9", "a", Some("\u{e9}"));
+        // What is no escape stays, and what is no text is marked.
+        check("a=%&b=%g1%2", "a", Some("%"));
+        check("a=%&b=%g1%2", "b", Some("%g1%2"));
+        check("a=%ff", "a", Some("\u{fffd}"));
+        check("aa=1", "a", None);
+        check("", "a", None);
+    }
+
+    #[test]
+    fn a_body_that_does_not_read_says_so() {
+        let request = Request { body: b"{\"a\":".to_vec(), ..Request::get("/") };
+        let error = request.json::<serde_json::Value>().unwrap_err();
+        assert_eq!(error.code(), Code::Unreadable);
+        assert!(error.to_string().starts_with("the request's body: "), "{error}");
+        let request = Request { body: vec![0xff], ..Request::get("/") };
+        assert_eq!(request.text().unwrap_err().code(), Code::Unreadable);
     }
 }

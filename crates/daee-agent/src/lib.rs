@@ -6,6 +6,7 @@ mod door;
 mod entry;
 mod error;
 mod event;
+pub mod file;
 mod frame;
 pub mod http;
 pub mod ipfs;
@@ -22,7 +23,7 @@ pub use answer::Answer;
 pub use door::{Reply, call};
 #[doc(hidden)]
 pub use entry::reactor_turn;
-pub use entry::resident;
+pub use entry::{IntoAnswer, per_event, resident};
 pub use error::{Code, Error};
 pub use event::{Event, Request, What};
 

@@ -1,6 +1,8 @@
 //! What lasts: keys and values. It outlives the memory, the node and the version, within the manifest's
 //! `resources.storage`.
 
+use std::marker::PhantomData;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -38,6 +40,109 @@ pub fn swap(key: &str, old: Option<&[u8]>, new: &[u8]) -> Result<bool, Error> {
         Some(old) => json!({"sha256": hex(&sha256(old))}),
     };
     call("state.cas", json!({"key": key, "expect": expect}), new)?.flag("swapped")
+}
+
+/// A key and what is kept there, as JSON.
+///
+/// ```
+/// # daee_agent::testing::Door::new().turn(daee_agent::What::Start, |_| {
+/// use daee_agent::state::Key;
+///
+/// const VISITS: Key<u64> = Key::new("visits");
+/// assert_eq!(VISITS.get()?, None);
+/// assert_eq!(VISITS.update(|visits| *visits += 1)?, 1);
+/// # Ok::<_, daee_agent::Error>(())
+/// # }).result.unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Key<T> {
+    name: &'static str,
+    kept: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Key<T> {
+    /// The key of this name.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, kept: PhantomData }
+    }
+
+    /// Its value, if there is one.
+    pub fn get(&self) -> Result<Option<T>, Error> {
+        get_json(self.name)
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: &T) -> Result<(), Error> {
+        set_json(self.name, value)
+    }
+
+    /// Deletes it, and says whether it was there.
+    pub fn delete(&self) -> Result<bool, Error> {
+        delete(self.name)
+    }
+
+    /// Changes its value, or the default one where there is none, and gives the new one.
+    pub fn update(&self, change: impl FnOnce(&mut T)) -> Result<T, Error>
+    where
+        T: Default,
+    {
+        let mut value = self.get()?.unwrap_or_default();
+        change(&mut value);
+        self.set(&value)?;
+        Ok(value)
+    }
+}
+
+/// Keys that begin alike and what is kept there, as JSON.
+///
+/// ```
+/// # daee_agent::testing::Door::new().turn(daee_agent::What::Start, |_| {
+/// use daee_agent::state::Map;
+///
+/// const BALANCES: Map<u64> = Map::new("balance/");
+/// BALANCES.set("ada", &7)?;
+/// assert_eq!(BALANCES.get("ada")?, Some(7));
+/// assert_eq!(BALANCES.names(None, 10)?, ["ada"]);
+/// # Ok::<_, daee_agent::Error>(())
+/// # }).result.unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Map<T> {
+    prefix: &'static str,
+    kept: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Map<T> {
+    /// The keys that begin with this.
+    pub const fn new(prefix: &'static str) -> Self {
+        Self { prefix, kept: PhantomData }
+    }
+
+    /// The value of a name, if there is one.
+    pub fn get(&self, name: &str) -> Result<Option<T>, Error> {
+        get_json(&self.key(name))
+    }
+
+    /// Sets the value of a name.
+    pub fn set(&self, name: &str, value: &T) -> Result<(), Error> {
+        set_json(&self.key(name), value)
+    }
+
+    /// Deletes a name, and says whether it was there.
+    pub fn delete(&self, name: &str) -> Result<bool, Error> {
+        delete(&self.key(name))
+    }
+
+    /// Names in order, behind `after` if that is given; at most `limit`, which is at most 1000.
+    pub fn names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let after = after.map(|after| self.key(after));
+        let keys = list(self.prefix, after.as_deref(), limit)?;
+        Ok(keys.iter().filter_map(|key| key.strip_prefix(self.prefix)).map(str::to_owned).collect())
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
 }
 
 /// The value of a key, kept by [`set_json`].

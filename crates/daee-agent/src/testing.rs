@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Fetched;
 use crate::log::Level;
 use crate::state::hex;
-use crate::{Answer, Code, Event, What, frame, reactor_turn, sha256::sha256};
+use crate::{Answer, Code, Event, IntoAnswer, What, frame, reactor_turn, sha256::sha256};
 
 /// Milliseconds since 1970 at which a new door's clock stands.
 pub const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -132,10 +132,10 @@ impl Door {
     }
 
     /// Lets an agent handle one event.
-    pub fn turn<E: Display>(
+    pub fn turn<A: IntoAnswer, E: Display>(
         &mut self,
         what: What,
-        handler: impl FnOnce(Event) -> Result<(), E>,
+        handler: impl FnOnce(Event) -> Result<A, E>,
     ) -> Turn {
         self.turn += 1;
         let before = self.kept.clone();

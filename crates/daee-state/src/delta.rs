@@ -25,6 +25,7 @@ pub struct Effect {
 pub struct Delta {
     pub(crate) keys: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) files: BTreeMap<u64, NodeDelta>,
+    pub(crate) files_made: Option<u64>,
     pub(crate) timers: BTreeMap<String, Option<Timestamp>>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) released_to: Option<u64>,
@@ -68,6 +69,10 @@ impl Delta {
         for (number, node) in &self.files {
             node.write(out.u64(*number));
         }
+        match self.files_made {
+            Some(made) => out.byte(1).u64(made),
+            None => out.byte(0),
+        };
         out.u32(self.timers.len() as u32);
         for (name, at) in &self.timers {
             out.bytes(name.as_bytes());
@@ -107,6 +112,7 @@ impl Delta {
         for _ in 0..from.count(9)? {
             files.insert(from.u64()?, NodeDelta::read(&mut from)?);
         }
+        let files_made = if flag(&mut from)? { Some(from.u64()?) } else { None };
         let mut timers = BTreeMap::new();
         for _ in 0..from.count(5)? {
             let name = from.text()?.to_owned();
@@ -118,7 +124,7 @@ impl Delta {
         let fresh_machine = flag(&mut from)?;
         let machine = if flag(&mut from)? { Some(MachineDelta::read(&mut from)?) } else { None };
         from.finish()?;
-        Ok(Self { keys, files, timers, effects, released_to, machine, fresh_machine })
+        Ok(Self { keys, files, files_made, timers, effects, released_to, machine, fresh_machine })
     }
 }
 

@@ -75,7 +75,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// What POSIX, or WASI where POSIX has no word, calls it.
+    /// What POSIX calls it.
     pub fn errno(&self) -> &'static str {
         match self {
             Self::NotFound => "ENOENT",
@@ -83,7 +83,7 @@ impl FileError {
             Self::NotDirectory => "ENOTDIR",
             Self::IsDirectory => "EISDIR",
             Self::NotEmpty => "ENOTEMPTY",
-            Self::Outside => "ENOTCAPABLE",
+            Self::Outside => "EPERM",
             Self::Path => "EILSEQ",
             Self::TooLong | Self::TooDeep => "ENAMETOOLONG",
             Self::Invalid => "EINVAL",
@@ -128,7 +128,7 @@ pub enum FileKind {
 /// What is known of a file or directory without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStat {
-    /// Tells it from every other as long as it exists; zero is the directory that all others are in.
+    /// No other has or will ever have it; zero is the directory that all others are in.
     pub number: u64,
     /// What it is.
     pub kind: FileKind,
@@ -138,9 +138,76 @@ pub struct FileStat {
     pub modified_nanos: u64,
 }
 
+/// Where a path leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'p> {
+    /// The directory that it is in.
+    pub parent: u64,
+    /// Its name there; none if the path is empty or ends in dots.
+    pub name: Option<&'p str>,
+    /// What is there.
+    pub number: Option<u64>,
+    /// Whether the path ends in a slash, as only a directory's may.
+    pub slash: bool,
+}
+
+/// Follows a path from a directory on, in any tree of numbered files and directories. It may hold `.` and
+/// `..`, and does not leave where it starts.
+pub fn follow<'p>(
+    at: u64,
+    path: &'p str,
+    kind: impl Fn(u64) -> Option<FileKind>,
+    lookup: impl Fn(u64, &str) -> Option<u64>,
+) -> Result<Place<'p>, FileError> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(FileError::TooLong);
+    }
+    if path.contains('\0') {
+        return Err(FileError::Path);
+    }
+    if path.starts_with('/') {
+        return Err(FileError::Outside);
+    }
+    let directory = |number| match kind(number) {
+        Some(FileKind::Directory) => Ok(()),
+        Some(FileKind::File) => Err(FileError::NotDirectory),
+        None => Err(FileError::NotFound),
+    };
+    kind(at).ok_or(FileError::NotFound)?;
+    let mut way = vec![at];
+    let slash = path.ends_with('/');
+    let mut place = Place { parent: at, name: None, number: Some(at), slash };
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        let here = place.number.ok_or(FileError::NotFound)?;
+        directory(here)?;
+        match part {
+            "." => place.name = None,
+            ".." => {
+                way.pop();
+                place.number = Some(*way.last().ok_or(FileError::Outside)?);
+                place.name = None;
+            }
+            name if name.len() > NAME_BYTES_MAX => return Err(FileError::TooLong),
+            name => {
+                let number = lookup(here, name);
+                way.extend(number);
+                place = Place { parent: here, name: Some(name), number, slash };
+            }
+        }
+    }
+    if let Some(number) = place.number
+        && slash
+    {
+        directory(number)?;
+    }
+    Ok(place)
+}
+
 /// All files of an agent. Numbers are those of [`FileStat`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
+    /// How many were ever made: the highest number that was given.
+    pub(crate) made: u64,
     pub(crate) nodes: BTreeMap<u64, Node>,
     /// Bytes of files and names.
     pub(crate) bytes: u64,
@@ -193,7 +260,7 @@ pub(crate) struct DirectoryDelta {
 
 impl Default for Files {
     fn default() -> Self {
-        Self { nodes: [(ROOT, Node::Directory(Directory::default()))].into(), bytes: 0 }
+        Self { made: ROOT, nodes: [(ROOT, Node::Directory(Directory::default()))].into(), bytes: 0 }
     }
 }
 
@@ -228,7 +295,7 @@ impl Files {
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
-        out.u32(self.nodes.len() as u32);
+        out.u64(self.made).u32(self.nodes.len() as u32);
         for (number, node) in &self.nodes {
             out.u64(*number);
             match node {
@@ -251,7 +318,7 @@ impl Files {
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
-        let mut files = Self { nodes: BTreeMap::new(), bytes: 0 };
+        let mut files = Self { made: from.u64()?, nodes: BTreeMap::new(), bytes: 0 };
         let count = from.count(29)?;
         if count > FILES_MAX + 1 {
             return Err(from.wrong("more files than there may be"));
@@ -274,6 +341,9 @@ impl Files {
 
     /// Whether all is reached from the first directory, and once.
     fn is_tree(&self) -> bool {
+        if self.nodes.last_key_value().is_none_or(|(highest, _)| *highest > self.made) {
+            return false;
+        }
         let mut reached = 1;
         let mut left = vec![(ROOT, 0)];
         while let Some((number, depth)) = left.pop() {

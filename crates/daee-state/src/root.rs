@@ -40,10 +40,11 @@ pub(crate) fn of(state: &State) -> StateRoot {
 }
 
 fn files(files: &Files) -> Word {
-    match files.nodes.get(&ROOT) {
+    let first = match files.nodes.get(&ROOT) {
         Some(Node::Directory(root)) => directory(files, root, 0),
-        _ => tree(Vec::new()),
-    }
+        _ => Word::default(),
+    };
+    leaf(&[&word_of(files.made), &first])
 }
 
 fn directory(files: &Files, found: &Directory, depth: usize) -> Word {

@@ -86,6 +86,7 @@ impl State {
             };
         }
         self.files.apply(delta.files);
+        self.files.made = delta.files_made.unwrap_or(self.files.made);
         for (name, at) in delta.timers {
             match at {
                 Some(at) => self.timers.insert(name, at),

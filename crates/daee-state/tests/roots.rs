@@ -13,10 +13,18 @@ fn state(case: &Value) -> State {
         draft.set(text(&key[0]), bytes(&key[1])).unwrap();
     }
     let mut files = Vec::new();
-    flatten(&case["files"], "", &mut files);
-    // Numbers are given in the order in which files are made.
+    flatten(&case["files"]["entries"], "", &mut files);
+    // Numbers are given in the order in which files are made, and not again after one is removed.
     files.sort_by_key(|(_, file)| file["number"].as_u64());
-    for (path, file) in &files {
+    let made = case["files"]["made"].as_u64().unwrap_or_default();
+    let numbers: Vec<_> = files.iter().map(|(_, file)| file["number"].as_u64().unwrap()).collect();
+    for number in 1..=made {
+        let Some(at) = numbers.iter().position(|found| *found == number) else {
+            draft.create_file(0, "unlinked", true, 0).unwrap();
+            draft.remove_file(0, "unlinked", None, false, 0).unwrap();
+            continue;
+        };
+        let (path, file) = &files[at];
         if file["entries"].is_array() {
             draft.make_directory(0, path, 0).unwrap();
         } else {

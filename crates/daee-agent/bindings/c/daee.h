@@ -334,11 +334,17 @@ static struct daee_reply daee_do(const char *op, struct daee_text *head, const v
     return reply;
 }
 
-/* The same where only the code matters: 0, or that of the refusal. */
+/* Frees what an operation gave. 0, or the code of the refusal. */
+static int32_t daee_end(struct daee_reply *reply) {
+    int32_t code = reply->code < 0 ? reply->code : 0;
+    daee_free(reply);
+    return code;
+}
+
+/* The same where only the code matters. */
 static int32_t daee_done(const char *op, struct daee_text *head, const void *body, size_t body_len) {
     struct daee_reply reply = daee_do(op, head, body, body_len);
-    daee_free(&reply);
-    return reply.code < 0 ? reply.code : 0;
+    return daee_end(&reply);
 }
 
 /* The same where the answer says yes or no. */
@@ -346,8 +352,7 @@ static int32_t daee_told(const char *op, struct daee_text *head, const void *bod
                          bool *yes) {
     struct daee_reply reply = daee_do(op, head, body, body_len);
     *yes = reply.code >= 0 && daee_json_true(reply.head.at, name);
-    daee_free(&reply);
-    return reply.code < 0 ? reply.code : 0;
+    return daee_end(&reply);
 }
 
 /* The same where the answer is a body, which has to be freed. */
@@ -475,8 +480,7 @@ static int32_t daee_state_list(const char *prefix, const char *after, uint64_t l
     size_t len;
     const char *found = reply.code < 0 ? NULL : daee_json_field(reply.head.at, "keys", &len);
     if (found) daee_add_bytes(keys, found, len);
-    daee_free(&reply);
-    return reply.code < 0 ? reply.code : 0;
+    return daee_end(&reply);
 }
 
 /* Sets a key if the SHA-256 of its value is still this one, in hexadecimal digits (daee_sha256), or, if that is NULL, if

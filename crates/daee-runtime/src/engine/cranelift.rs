@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use daee_state::PAGE_BYTES;
 use wasmer::sys::vm::{StoreId, TrapCode, interrupt_registry};
-use wasmer::sys::{CompilerConfig, CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
+use wasmer::sys::{CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
 use wasmer::{
     Function, FunctionEnv, FunctionEnvMut, Imports, InstantiationError, Module, RuntimeError,
     Store, Value,
 };
 
 use super::memory::{Bounded, Globals, Parts};
-use super::meter::{DEPTH_MAX, Meter, REFUSED_MEMORY, REFUSED_TABLE};
+use super::meter::{self, DEPTH_MAX, Metered, REFUSED_MEMORY, REFUSED_TABLE};
 use super::{
     Bounds, Code, Compiled, Engine, Guest, HostStop, Import, Instance, Kept, SharedHost,
     SharedSlot, Stop, image, written,
@@ -41,15 +41,11 @@ pub(crate) fn warm_up() {
 
 impl Engine for Cranelift {
     fn compile(&self, module: &[u8]) -> Result<Compiled, String> {
-        let meter = Arc::new(Meter::default());
-        let unkeepable = meter.unkeepable();
-        let mut compiler = compiler();
-        compiler.push_middleware(meter);
+        let Metered { wasm, unkeepable } = meter::instrument(module)?;
         let engine: wasmer::Engine =
-            EngineBuilder::new(compiler).set_features(Some(features())).engine().into();
-        let module = Module::new(&engine, module).map_err(|error| first_line(&error))?;
+            EngineBuilder::new(compiler()).set_features(Some(features())).engine().into();
+        let module = Module::new(&engine, wasm).map_err(|error| first_line(&error))?;
         let code = module.serialize().map_err(|error| first_line(&error))?.to_vec();
-        let unkeepable = unkeepable.lock().expect("no thread panics while it holds this").take();
         Ok(Compiled { code, unkeepable })
     }
 
@@ -64,7 +60,7 @@ impl Engine for Cranelift {
     }
 }
 
-/// What makes code, before it is told what to count.
+/// What makes code.
 pub(super) fn compiler() -> wasmer::sys::Cranelift {
     let mut compiler = wasmer::sys::Cranelift::default();
     compiler.opt_level(CraneliftOptLevel::Speed).canonicalize_nans(true);

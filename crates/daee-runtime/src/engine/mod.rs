@@ -18,7 +18,7 @@ pub(crate) use image::{Image, Kept};
 pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
 
 /// Names engine, version and everything that changes the code it makes; part of the cache's key.
-pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-1";
+pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-2";
 
 /// A module in machine code.
 pub(crate) struct Compiled {

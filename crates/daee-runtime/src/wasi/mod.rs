@@ -37,10 +37,10 @@ pub(crate) fn call(
         Import::environ_get => write_list(&environment_list(host), arg(0), arg(1), guest),
         Import::environ_sizes_get => write_sizes(&environment_list(host), arg(0), arg(1), guest),
         Import::clock_res_get => write(guest, arg(1), &1_000_000u64.to_le_bytes()),
-        Import::clock_time_get => {
-            let nanos = now(host, guest)?.saturating_mul(1_000_000);
-            write(guest, arg(2), &nanos.to_le_bytes())
-        }
+        Import::clock_time_get => match now(host, guest)? {
+            Some(millis) => write(guest, arg(2), &millis.saturating_mul(1_000_000).to_le_bytes()),
+            None => NOTSUP,
+        },
         Import::random_get => random(host, arg(0), arg(1), guest)?,
         Import::fd_write => fd_write(host, fd, arg(1), arg(2), arg(3), guest)?,
         Import::fd_read if fd == 0 => write(guest, arg(3), &0u32.to_le_bytes()),
@@ -106,11 +106,10 @@ fn write_list(list: &[Vec<u8>], mut places: u32, mut at: u32, guest: &mut dyn Gu
     SUCCESS
 }
 
-/// The event's time, in milliseconds.
-fn now(host: &mut DoorHost, guest: &mut dyn Guest) -> Result<u64, HostStop> {
+/// The event's time, in milliseconds; nothing once the turn has made all its calls.
+fn now(host: &mut DoorHost, guest: &mut dyn Guest) -> Result<Option<u64>, HostStop> {
     host.operate("now", Vec::new(), guest)?;
-    let ms = frame::decode(host.answer()).and_then(|(head, _)| head.get("ms")?.as_u64());
-    Ok(ms.unwrap_or_default())
+    Ok(frame::decode(host.answer()).and_then(|(head, _)| head.get("ms")?.as_u64()))
 }
 
 fn random(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Draft;
 use crate::files::{
     DEPTH_MAX, Directory, DirectoryDelta, FILE_BYTES_MAX, FILES_MAX, File, FileDelta, FileError,
-    FileKind, FileStat, NAME_BYTES_MAX, Node, NodeDelta, PATH_BYTES_MAX, ROOT,
+    FileKind, FileStat, Node, NodeDelta, Place, ROOT, follow,
 };
 use crate::{PAGE_BYTES, Page, State};
 
@@ -14,31 +14,14 @@ use crate::{PAGE_BYTES, Page, State};
 pub(super) struct Counts {
     /// Files and directories beside the first.
     nodes: usize,
-    /// The next number. None comes twice in a turn.
-    next: u64,
     /// Files without a name, which end with the turn.
     held: Vec<u64>,
 }
 
 impl Counts {
     pub(super) fn of(base: &State) -> Self {
-        let nodes = &base.files.nodes;
-        let highest = nodes.last_key_value().map_or(ROOT, |(number, _)| *number);
-        Self {
-            nodes: nodes.len().saturating_sub(1),
-            next: highest.saturating_add(1),
-            held: Vec::new(),
-        }
+        Self { nodes: base.files.nodes.len().saturating_sub(1), held: Vec::new() }
     }
-}
-
-/// Where a path leads.
-struct Place<'p> {
-    /// The directory it is in, and its name; no name if the path ends in dots or is empty.
-    parent: u64,
-    name: Option<&'p str>,
-    number: Option<u64>,
-    slash: bool,
 }
 
 /// Files. Each is named by a directory's number, zero for the first, and a path from there, which may be
@@ -309,43 +292,7 @@ impl Draft<'_> {
     }
 
     fn walk<'p>(&self, at: u64, path: &'p str) -> Result<Place<'p>, FileError> {
-        if path.len() > PATH_BYTES_MAX {
-            return Err(FileError::TooLong);
-        }
-        if path.contains('\0') {
-            return Err(FileError::Path);
-        }
-        if path.starts_with('/') {
-            return Err(FileError::Outside);
-        }
-        self.kind(at).ok_or(FileError::NotFound)?;
-        let mut way = vec![at];
-        let slash = path.ends_with('/');
-        let mut place = Place { parent: at, name: None, number: Some(at), slash };
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            let here = place.number.ok_or(FileError::NotFound)?;
-            self.directory(here)?;
-            match part {
-                "." => place.name = None,
-                ".." => {
-                    way.pop();
-                    place.number = Some(*way.last().ok_or(FileError::Outside)?);
-                    place.name = None;
-                }
-                name if name.len() > NAME_BYTES_MAX => return Err(FileError::TooLong),
-                name => {
-                    let number = self.lookup(here, name);
-                    way.extend(number);
-                    place = Place { parent: here, name: Some(name), number, slash };
-                }
-            }
-        }
-        if let Some(number) = place.number
-            && slash
-        {
-            self.directory(number)?;
-        }
-        Ok(place)
+        follow(at, path, |number| self.kind(number), |number, name| self.lookup(number, name))
     }
 
     fn existing(&self, at: u64, path: &str) -> Result<u64, FileError> {
@@ -541,8 +488,8 @@ impl Draft<'_> {
         self.afford(0, name.len() as u64)?;
         self.used += name.len() as u64;
         self.counts.nodes += 1;
-        let number = self.counts.next;
-        self.counts.next += 1;
+        let number = self.delta.files_made.unwrap_or(self.base.files.made).saturating_add(1);
+        self.delta.files_made = Some(number);
         self.delta.files.insert(number, node);
         self.link(place.parent, name, number, now_nanos);
         Ok(number)

@@ -3,9 +3,7 @@
 
 mod price;
 
-use daee_agent::{
-    Answer, Code, Error, Event, Request, What, chain, http, log, now_ms, reactor, state,
-};
+use daee_agent::{Answer, Code, Error, Event, Request, What, chain, http, log, now_ms, state::Key};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
@@ -15,35 +13,38 @@ const SOURCE: &str = "https://api.coingecko.com/api/v3/simple/price?ids=ethereum
 const TOPIC: &str = "price-eth-usd";
 /// Most prices that are kept, the newest last.
 const HISTORY_MAX: usize = 60;
+/// The newest last.
+const HISTORY: Key<Vec<Quote>> = Key::new("history");
+/// What a request for the price needs, so that it reads no more than that.
+const NEWEST: Key<Newest> = Key::new("newest");
 
-reactor!(turn);
+daee_agent::reactor!(turn);
 
 /// A price and when it was fetched, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Quote {
-    price: Price,
     at_ms: u64,
+    price: Price,
 }
 
-/// What a request for the price needs, so that it reads no more than that.
 #[derive(Debug, Serialize, Deserialize)]
 struct Newest {
-    quote: Quote,
     /// How many prices are kept.
     count: usize,
+    quote: Quote,
 }
 
 /// Handles one event.
-pub fn turn(event: Event) -> Result<(), Error> {
+pub fn turn(event: Event) -> Result<Option<Answer>, Error> {
     match event.what {
-        What::Start | What::Timer { .. } => refresh(),
-        What::Http(request) => answer(&request)?.send(),
+        What::Start | What::Timer { .. } => refresh()?,
+        What::Http(request) => return answer(&request).map(Some),
         What::Upgraded { from_version } => {
             log::info(format!("goes on from {from_version} with {} prices", history()?.len()));
-            Ok(())
         }
-        _ => Ok(()),
+        _ => {}
     }
+    Ok(None)
 }
 
 /// Fetches, keeps and publishes the price. A source that fails leaves the old price with its time.
@@ -57,11 +58,10 @@ fn refresh() -> Result<(), Error> {
     };
     let mut history = history()?;
     let at_ms = now_ms()?;
-    history.push(Quote { price, at_ms });
+    history.push(Quote { at_ms, price });
     history.drain(..history.len().saturating_sub(HISTORY_MAX));
-    state::set_json("history", &history)?;
-    let newest = Newest { quote: Quote { price, at_ms }, count: history.len() };
-    state::set_json("newest", &newest)?;
+    HISTORY.set(&history)?;
+    NEWEST.set(&Newest { count: history.len(), quote: Quote { at_ms, price } })?;
     log::info(format!("ETH/USD {price}"));
     match chain::publish(TOPIC, &price.word()) {
         // The chain takes nothing for now. Who asks here should have the price all the same.
@@ -96,7 +96,7 @@ fn fetch() -> Result<Price, String> {
 }
 
 fn history() -> Result<Vec<Quote>, Error> {
-    Ok(state::get_json("history")?.unwrap_or_default())
+    Ok(HISTORY.get()?.unwrap_or_default())
 }
 
 fn answer(request: &Request) -> Result<Answer, Error> {
@@ -120,7 +120,7 @@ fn answer(request: &Request) -> Result<Answer, Error> {
         let prices = history()?;
         return Answer::json(&json!({"pair": "ETH/USD", "source": SOURCE, "prices": prices}));
     }
-    let Some(Newest { quote, count }) = state::get_json("newest")? else {
+    let Some(Newest { count, quote }) = NEWEST.get()? else {
         return Ok(Answer::json(&json!({"error": "there is no price yet"}))?.with_status(503));
     };
     Answer::json(&json!({

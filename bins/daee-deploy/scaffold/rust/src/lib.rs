@@ -1,29 +1,28 @@
 //! Greets whoever asks for `/`, and counts how often.
 
-use daee_agent::{Answer, Error, Event, Request, What, log, reactor, state};
+use daee_agent::{Answer, Error, Event, Request, What, log, state::Key};
 
-reactor!(turn);
+daee_agent::reactor!(turn);
+
+/// In the state the count outlives this module and this node.
+const VISITS: Key<u64> = Key::new("visits");
 
 /// Handles one event. An error is logged, and undoes what was done.
-pub fn turn(event: Event) -> Result<(), Error> {
+pub fn turn(event: Event) -> Result<Option<Answer>, Error> {
     match event.what {
-        What::Http(request) => answer(&request)?.send(),
+        What::Http(request) => return answer(&request).map(Some),
         // With `schedule` in agent.yaml.
-        What::Timer { .. } => {
-            log::info("on schedule");
-            Ok(())
-        }
-        _ => Ok(()),
+        What::Timer { .. } => log::info("on schedule"),
+        _ => {}
     }
+    Ok(None)
 }
 
 fn answer(request: &Request) -> Result<Answer, Error> {
     if request.path != "/" {
         return Ok(Answer::text(404, "there is only /\n"));
     }
-    // In the state the count outlives this module and this node.
-    let visits = state::get_json("visits")?.unwrap_or(0_u64) + 1;
-    state::set_json("visits", &visits)?;
+    let visits = VISITS.update(|visits| *visits += 1)?;
     let greeting = format!("hello from {{name}}, visit {visits}");
     log::info(&greeting);
     Ok(Answer::text(200, greeting + "\n"))

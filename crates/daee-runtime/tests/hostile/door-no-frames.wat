@@ -1,0 +1,27 @@
+;; Sends what are no frames.
+;; expect: done
+;; text: 516 [
+(module
+  (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "now")
+  (data (i32.const 256) "\01")
+  (data (i32.const 272) "\20\00\00\00{")
+  (data (i32.const 280) "\ff\ff\ff\ff{")
+  (data (i32.const 288) "\02\00\00\00[]")
+  (data (i32.const 304) "\04\00\00\00null")
+  (data (i32.const 320) "\03\00\00\00{\ff}")
+  (data (i32.const 336) "\00\00\00\00")
+  (data (i32.const 352) "\04\02\00\00$$text")
+  (func $must (param $found i32) (param $wanted i32)
+    (if (i32.ne (local.get $found) (local.get $wanted)) (then (unreachable))))
+  (func (export "daee_turn") (result i32)
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 256) (i32.const 1)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 272) (i32.const 5)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 280) (i32.const 5)) (i32.const -4))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 288) (i32.const 6)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 304) (i32.const 8)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 320) (i32.const 7)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 336) (i32.const 4)) (i32.const -3))
+    (call $must (call $call (i32.const 16) (i32.const 3) (i32.const 352) (i32.const 520)) (i32.const -3))
+    (i32.const 0)))

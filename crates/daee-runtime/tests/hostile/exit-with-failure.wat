@@ -1,0 +1,10 @@
+;; Ends with a code that is not 0: its turn is not kept.
+;; style: per-event
+;; expect: rolled back 3
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (call $proc_exit (i32.const 3))
+    (unreachable)
+  ))

@@ -1,0 +1,7 @@
+;; Has one table more than a module may.
+;; expect: refused DAEE-A023
+;; many: 9 (table 1 funcref)
+(module
+  (memory (export "memory") 1)
+  $$many
+  (func (export "daee_turn") (result i32) (i32.const 0)))

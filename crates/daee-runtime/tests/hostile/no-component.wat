@@ -1,0 +1,3 @@
+;; Is a component.
+;; expect: refused DAEE-A021
+(component)

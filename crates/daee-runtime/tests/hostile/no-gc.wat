@@ -1,0 +1,6 @@
+;; Has structures, a feature that nodes do not have.
+;; expect: refused DAEE-A022
+(module
+  (memory (export "memory") 1)
+  (type (struct (field i32)))
+  (func (export "daee_turn") (result i32) (i32.const 0)))

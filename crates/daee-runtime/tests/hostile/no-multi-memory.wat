@@ -1,0 +1,6 @@
+;; Has two memories, a feature that nodes do not have.
+;; expect: refused DAEE-A022
+(module
+  (memory (export "memory") 1)
+  (memory 1)
+  (func (export "daee_turn") (result i32) (i32.const 0)))

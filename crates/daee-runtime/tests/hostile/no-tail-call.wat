@@ -1,0 +1,6 @@
+;; Calls and does not come back, a feature that nodes do not have.
+;; expect: refused DAEE-A022
+(module
+  (memory (export "memory") 1)
+  (func $f (return_call $f))
+  (func (export "daee_turn") (result i32) (i32.const 0)))

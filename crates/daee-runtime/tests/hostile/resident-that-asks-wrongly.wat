@@ -1,0 +1,12 @@
+;; Asks for events with what is no frame: no turn ends of it, and no fuel comes of it.
+;; style: resident
+;; expect: fuel
+(module
+  (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "event.next")
+  (func (export "_start")
+    (loop
+      (drop (call $call (i32.const 16) (i32.const 10) (i32.const 0) (i32.const 1)))
+      (br 0))
+  ))

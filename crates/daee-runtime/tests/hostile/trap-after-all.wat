@@ -1,0 +1,22 @@
+;; Sets, publishes, sets a timer and answers, and fails then: nothing of it is left.
+;; expect: trap integer divide by zero
+(module
+  (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "state.set")
+  (data (i32.const 32) "timer.set")
+  (data (i32.const 48) "chain.publish")
+  (data (i32.const 64) "event.answer")
+  (data (i32.const 512) "\0b\00\00\00{\22key\22:\22k\22}value")
+  (data (i32.const 576) "\1d\00\00\00{\22name\22:\22t\22,\22after_ms\22:60000}")
+  (data (i32.const 640) "\10\00\00\00{\22topic\22:\22talk\22}")
+  (data (i32.const 704) "\02\00\00\00{}")
+  (func $must (param $found i32) (param $wanted i32)
+    (if (i32.ne (local.get $found) (local.get $wanted)) (then (unreachable))))
+  (func (export "daee_turn") (result i32)
+    (call $must (call $call (i32.const 16) (i32.const 9) (i32.const 512) (i32.const 20)) (i32.const 6))
+    (call $must (call $call (i32.const 32) (i32.const 9) (i32.const 576) (i32.const 33)) (i32.const 6))
+    (call $must (call $call (i32.const 48) (i32.const 13) (i32.const 640) (i32.const 20)) (i32.const 6))
+    (call $must (call $call (i32.const 64) (i32.const 12) (i32.const 704) (i32.const 6)) (i32.const 6))
+    (drop (i32.div_u (i32.const 1) (i32.const 0)))
+    (i32.const 0)))
