@@ -274,21 +274,45 @@ const LOADING: &[Call] = &[
     with("seccomp", libc::SYS_seccomp, &[only(0, &[libc::SECCOMP_SET_MODE_FILTER])]),
 ];
 
-/// What a compiling process may call besides: threads, but no processes.
+/// What a compiling process may call: memory for code, and threads, but no processes.
 const COMPILING: &[Call] = &[
+    call("sendto", libc::SYS_sendto),
+    with("mmap", libc::SYS_mmap, &[OWN]),
+    call("mprotect", libc::SYS_mprotect),
+    with("mremap", libc::SYS_mremap, &[only(3, &[libc::MREMAP_MAYMOVE as u32])]),
+    call("munmap", libc::SYS_munmap),
+    with("madvise", libc::SYS_madvise, &[only(2, STACKS)]),
+    call("brk", libc::SYS_brk),
     with("clone", libc::SYS_clone, &[THREAD]),
     call("set_robust_list", libc::SYS_set_robust_list),
     call("rseq", libc::SYS_rseq),
-    call("rt_sigaction", libc::SYS_rt_sigaction),
-    call("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    call("futex", libc::SYS_futex),
+    call("gettid", libc::SYS_gettid),
     call("sched_getaffinity", libc::SYS_sched_getaffinity),
     call("sched_yield", libc::SYS_sched_yield),
-    call("gettid", libc::SYS_gettid),
-    call("madvise", libc::SYS_madvise),
     call("getrandom", libc::SYS_getrandom),
-    call("futex", libc::SYS_futex),
+    call("rt_sigaction", libc::SYS_rt_sigaction),
+    call("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    call("rt_sigreturn", libc::SYS_rt_sigreturn),
+    call("sigaltstack", libc::SYS_sigaltstack),
+    with("prlimit64", libc::SYS_prlimit64, &[only(0, &[0])]),
+    call("close", libc::SYS_close),
+    with("fcntl", libc::SYS_fcntl, &[only(1, &[libc::F_GETFD as u32])]),
+    with("write", libc::SYS_write, &[only(0, &[2])]),
     call("exit", libc::SYS_exit),
+    call("exit_group", libc::SYS_exit_group),
 ];
+
+/// What may be asked of memory where there are threads: their stacks come and go, with guards or without.
+const STACKS: &[u32] = &[
+    libc::MADV_DONTNEED as u32,
+    libc::MADV_HUGEPAGE as u32,
+    libc::MADV_NOHUGEPAGE as u32,
+    MADV_GUARD_INSTALL,
+    MADV_GUARD_REMOVE,
+];
+const MADV_GUARD_INSTALL: u32 = 102;
+const MADV_GUARD_REMOVE: u32 = 103;
 
 const THREAD: When =
     When { argument: 0, mask: libc::CLONE_THREAD as u32, values: &[libc::CLONE_THREAD as u32] };
@@ -305,18 +329,13 @@ pub(crate) fn running() -> Vec<&'static Call> {
 
 /// The calls of a cell before that.
 pub(crate) fn loading() -> Vec<&'static Call> {
-    over(running(), LOADING)
+    let known = |call: &&Call| !LOADING.iter().any(|other| other.number == call.number);
+    running().into_iter().filter(known).chain(LOADING).collect()
 }
 
 /// The calls of a compiling process.
 pub(crate) fn compiling() -> Vec<&'static Call> {
-    over(over(loading(), COMPILING), HABITS)
-}
-
-/// Both lists, the second where they differ.
-fn over(first: Vec<&'static Call>, second: &'static [Call]) -> Vec<&'static Call> {
-    let known = |call: &&Call| !second.iter().any(|other| other.number == call.number);
-    first.into_iter().filter(known).chain(second).collect()
+    COMPILING.iter().chain(HABITS).collect()
 }
 
 fn allow(calls: &[&Call]) -> bool {

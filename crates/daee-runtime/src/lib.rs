@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+#[cfg(test)]
+mod calls;
 mod cell;
 mod check;
 mod child;
