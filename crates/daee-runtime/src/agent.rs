@@ -427,11 +427,10 @@ impl Agent {
             args: self.args.clone(),
             image: machine.map(|machine| (machine.page_count(), machine.globals().to_vec())),
         };
-        let mut cell = Cell::start(&self.runtime, &self.module, &self.limits)?;
         let pages: Vec<(u32, Page)> = machine
             .map(|machine| machine.pages().map(|(at, page)| (at, page.clone())).collect())
             .unwrap_or_default();
-        cell.load(birth, &pages)?;
+        let cell = Cell::start(&self.runtime, &self.module, birth, pages)?;
         self.cell = Some(cell);
         self.newborn = true;
         Ok(())

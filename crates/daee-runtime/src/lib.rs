@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+mod ahead;
 #[cfg(test)]
 mod calls;
 mod cell;

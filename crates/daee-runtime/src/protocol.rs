@@ -3,6 +3,7 @@
 //! before anything is allocated, and what does not parse ends the cell.
 
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,12 @@ use daee_types::{
 };
 
 use crate::Limits;
+use crate::ahead::{Early, Standing, TOLD_BYTES_MAX, TOLD_MAX, Told};
 
 /// Pages that travel in one message: 1 MiB.
 pub(crate) const PAGES_BATCH: usize = 256;
 /// What a message holds beside a frame or a batch of pages.
-const MESSAGE_EXTRA_BYTES: usize = 64 << 10;
+const MESSAGE_EXTRA_BYTES: usize = (64 << 10) + GLOBALS_BYTES_MAX + 2 * TOLD_BYTES_MAX;
 /// Longest operation name. The longest there is has 14 bytes.
 pub(crate) const OP_BYTES_MAX: usize = 64;
 /// How long a cell may take to read one message.
@@ -28,6 +30,10 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 const WHAT_BYTES_MAX: usize = 1024;
 /// Most globals of a module, 16 bytes each.
 pub(crate) const GLOBALS_BYTES_MAX: usize = 16 * 10_000;
+/// What a link reads in one go, and keeps between messages.
+const BUFFER_BYTES: usize = 64 << 10;
+/// A frame up to here is copied to its head, so that both go out in one call.
+const JOINED_BYTES_MAX: usize = 16 << 10;
 
 /// What a cell has to know before it can load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,35 +47,47 @@ pub(crate) struct Birth {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ToCell {
+pub(crate) enum ToCell<'a> {
     Birth(Box<Birth>),
     /// Part of the image.
     Pages(Vec<(u32, Page)>),
     /// The image is complete: load the code and get ready.
     Load,
-    /// Begin a turn.
-    Turn,
+    /// Begin a turn with this event, unless it is larger than a frame may be.
+    Turn {
+        standing: Standing,
+        event: Option<&'a [u8]>,
+    },
     /// To a call.
     Answer {
+        standing: Standing,
         code: i32,
-        frame: Vec<u8>,
+        frame: &'a [u8],
     },
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum FromCell {
+pub(crate) enum FromCell<'a> {
     /// Jailed, as far as these bits say.
     Jailed(u32),
     /// Loaded.
     Ready,
     /// It will not load; the words say why.
     Refused { developer: bool, why: String },
-    /// An operation at the door.
-    Call { fuel: u64, op: String, input: Vec<u8> },
-    /// Pages that the turn changed.
+    /// An operation at the door, after those that were answered in the cell.
+    Call { told: Vec<Told>, fuel: u64, op: &'a str, input: &'a [u8] },
+    /// Pages that the turn changed, where they are too many for its end.
     Pages(Vec<(u32, Page)>),
-    /// The turn is over. Memory and globals are told of by a reactor that returned zero.
-    Ended { fuel: u64, how: Ended, machine: Option<(u32, Vec<u8>)> },
+    /// The turn is over. A reactor that returned zero tells of its memory and globals.
+    Ended { told: Vec<Told>, fuel: u64, how: Ended, machine: Option<Machine> },
+}
+
+/// A reactor at the end of a turn, with the last of the pages that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) page_count: u32,
+    pub(crate) globals: Vec<u8>,
+    pub(crate) pages: Vec<(u32, Page)>,
 }
 
 /// How a turn ended, as the cell saw it.
@@ -84,9 +102,12 @@ pub(crate) enum Ended {
     Exited(i32),
 }
 
-impl ToCell {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        message(|out| match self {
+impl<'a> ToCell<'a> {
+    /// The message, but for the length in front and the frame behind it.
+    fn encode(&self) -> (Writer, &'a [u8]) {
+        let mut out = start();
+        let mut frame: &[u8] = &[];
+        match self {
             ToCell::Birth(birth) => {
                 out.byte(1).byte(match birth.style {
                     RunStyle::Reactor => 0,
@@ -105,22 +126,30 @@ impl ToCell {
                 for arg in &birth.args {
                     out.bytes(arg.as_bytes());
                 }
-                write_machine(birth.image.as_ref(), out);
+                match &birth.image {
+                    Some((page_count, globals)) => out.byte(1).u32(*page_count).bytes(globals),
+                    None => out.byte(0),
+                };
             }
             ToCell::Pages(pages) => write_pages(pages, out.byte(2)),
             ToCell::Load => {
                 out.byte(3);
             }
-            ToCell::Turn => {
-                out.byte(4);
+            ToCell::Turn { standing, event } => {
+                write_standing(standing, out.byte(4));
+                out.byte(u8::from(event.is_some()));
+                frame = event.unwrap_or_default();
             }
-            ToCell::Answer { code, frame } => {
-                out.byte(5).u32(code.cast_unsigned()).raw(frame);
+            ToCell::Answer { standing, code, frame: answer } => {
+                write_standing(standing, out.byte(5));
+                out.u32(code.cast_unsigned());
+                frame = answer;
             }
-        })
+        }
+        (out, frame)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut from = Reader::new(bytes);
         let told = match from.byte()? {
             1 => {
@@ -147,16 +176,26 @@ impl ToCell {
                 for _ in 0..from.count(4)? {
                     args.push(from.text()?.to_owned());
                 }
-                let image = read_machine(&mut from)?;
+                let image = match flag(&mut from)? {
+                    false => None,
+                    true => Some((from.u32()?, read_globals(&mut from)?)),
+                };
                 ToCell::Birth(Box::new(Birth { style, limits, env, args, image }))
             }
             2 => ToCell::Pages(read_pages(&mut from)?),
             3 => ToCell::Load,
-            4 => ToCell::Turn,
+            4 => {
+                let standing = read_standing(&mut from)?;
+                let event = match flag(&mut from)? {
+                    false => None,
+                    true => Some(rest(&mut from)?),
+                };
+                ToCell::Turn { standing, event }
+            }
             5 => {
+                let standing = read_standing(&mut from)?;
                 let code = from.u32()?.cast_signed();
-                let left = from.left();
-                ToCell::Answer { code, frame: from.raw(left)?.to_vec() }
+                ToCell::Answer { standing, code, frame: rest(&mut from)? }
             }
             _ => return Err(from.wrong("unknown message")),
         };
@@ -165,9 +204,12 @@ impl ToCell {
     }
 }
 
-impl FromCell {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        message(|out| match self {
+impl<'a> FromCell<'a> {
+    /// The message, but for the length in front and the frame behind it.
+    fn encode(&self) -> (Writer, &'a [u8]) {
+        let mut out = start();
+        let mut frame: &[u8] = &[];
+        match self {
             FromCell::Jailed(bits) => {
                 out.byte(1).u32(*bits);
             }
@@ -177,11 +219,13 @@ impl FromCell {
             FromCell::Refused { developer, why } => {
                 out.byte(3).byte(u8::from(*developer)).bytes(cut(why).as_bytes());
             }
-            FromCell::Call { fuel, op, input } => {
-                out.byte(4).u64(*fuel).bytes(op.as_bytes()).raw(input);
+            FromCell::Call { told, fuel, op, input } => {
+                write_told(told, out.byte(4));
+                out.u64(*fuel).bytes(op.as_bytes());
+                frame = input;
             }
             FromCell::Pages(pages) => write_pages(pages, out.byte(5)),
-            FromCell::Ended { fuel, how, machine } => {
+            FromCell::Ended { told, fuel, how, machine } => {
                 let (number, code, what) = match how {
                     Ended::Returned(code) => (0, *code, ""),
                     Ended::Trap(what) => (1, 0, cut(what)),
@@ -191,31 +235,39 @@ impl FromCell {
                     Ended::Stack => (5, 0, ""),
                     Ended::Exited(code) => (6, *code, ""),
                 };
-                out.byte(6).u64(*fuel).byte(number).u32(code.cast_unsigned());
+                write_told(told, out.byte(6));
+                out.u64(*fuel).byte(number).u32(code.cast_unsigned());
                 out.bytes(what.as_bytes());
-                write_machine(machine.as_ref(), out);
+                match machine {
+                    Some(machine) => {
+                        out.byte(1).u32(machine.page_count).bytes(&machine.globals);
+                        write_pages(&machine.pages, &mut out);
+                    }
+                    None => {
+                        out.byte(0);
+                    }
+                }
             }
-        })
+        }
+        (out, frame)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut from = Reader::new(bytes);
         let told = match from.byte()? {
             1 => FromCell::Jailed(from.u32()?),
             2 => FromCell::Ready,
             3 => FromCell::Refused { developer: from.byte()? != 0, why: words(&mut from)? },
             4 => {
-                let fuel = from.u64()?;
-                let op = from.text()?.to_owned();
+                let (told, fuel, op) = (read_told(&mut from)?, from.u64()?, from.text()?);
                 if op.len() > OP_BYTES_MAX {
                     return Err(from.wrong("the name of an operation is too long"));
                 }
-                let left = from.left();
-                FromCell::Call { fuel, op, input: from.raw(left)?.to_vec() }
+                FromCell::Call { told, fuel, op, input: rest(&mut from)? }
             }
             5 => FromCell::Pages(read_pages(&mut from)?),
             6 => {
-                let fuel = from.u64()?;
+                let (told, fuel) = (read_told(&mut from)?, from.u64()?);
                 let (number, code) = (from.byte()?, from.u32()?.cast_signed());
                 let what = words(&mut from)?;
                 let how = match number {
@@ -228,7 +280,15 @@ impl FromCell {
                     6 => Ended::Exited(code),
                     _ => return Err(from.wrong("unknown end of a turn")),
                 };
-                FromCell::Ended { fuel, how, machine: read_machine(&mut from)? }
+                let machine = match flag(&mut from)? {
+                    false => None,
+                    true => Some(Machine {
+                        page_count: from.u32()?,
+                        globals: read_globals(&mut from)?,
+                        pages: read_pages(&mut from)?,
+                    }),
+                };
+                FromCell::Ended { told, fuel, how, machine }
             }
             _ => return Err(from.wrong("unknown message")),
         };
@@ -237,14 +297,54 @@ impl FromCell {
     }
 }
 
-fn message(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+/// A message whose length is not known yet.
+fn start() -> Writer {
     let mut out = Writer::new();
     out.u32(0);
-    write(&mut out);
-    let mut bytes = out.finish();
-    let len = (bytes.len() - 4) as u32;
-    bytes[..4].copy_from_slice(&len.to_le_bytes());
-    bytes
+    out
+}
+
+fn rest<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
+    from.raw(from.left())
+}
+
+fn flag(from: &mut Reader<'_>) -> Result<bool, WireError> {
+    match from.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(from.wrong("a flag is neither 0 nor 1")),
+    }
+}
+
+fn write_standing(standing: &Standing, out: &mut Writer) {
+    out.u64(standing.now.0).u64(standing.log_left).byte(u8::from(standing.event_waits));
+}
+
+fn read_standing(from: &mut Reader<'_>) -> Result<Standing, WireError> {
+    let (now, log_left) = (daee_types::Timestamp(from.u64()?), from.u64()?);
+    Ok(Standing { now, log_left, event_waits: flag(from)? })
+}
+
+fn write_told(told: &[Told], out: &mut Writer) {
+    out.byte(told.len() as u8);
+    for Told { op, input, answer } in told {
+        out.byte(*op as u8).bytes(input).bytes(answer);
+    }
+}
+
+fn read_told(from: &mut Reader<'_>) -> Result<Vec<Told>, WireError> {
+    let count = usize::from(from.byte()?);
+    if count > TOLD_MAX {
+        return Err(from.wrong("more is told of at once than may be"));
+    }
+    let mut told = Vec::with_capacity(count);
+    for _ in 0..count {
+        let op = from.byte()?;
+        let op = Early::ALL.into_iter().find(|early| *early as u8 == op);
+        let op = op.ok_or_else(|| from.wrong("no cell answers such an operation"))?;
+        told.push(Told { op, input: from.bytes()?.to_vec(), answer: from.bytes()?.to_vec() });
+    }
+    Ok(told)
 }
 
 fn write_pages(pages: &[(u32, Page)], out: &mut Writer) {
@@ -262,26 +362,12 @@ fn read_pages(from: &mut Reader<'_>) -> Result<Vec<(u32, Page)>, WireError> {
     Ok(pages)
 }
 
-fn write_machine(machine: Option<&(u32, Vec<u8>)>, out: &mut Writer) {
-    match machine {
-        Some((page_count, globals)) => out.byte(1).u32(*page_count).bytes(globals),
-        None => out.byte(0),
-    };
-}
-
-fn read_machine(from: &mut Reader<'_>) -> Result<Option<(u32, Vec<u8>)>, WireError> {
-    match from.byte()? {
-        0 => Ok(None),
-        1 => {
-            let page_count = from.u32()?;
-            let globals = from.bytes()?.to_vec();
-            if globals.len() > GLOBALS_BYTES_MAX {
-                return Err(from.wrong("more globals than a module may have"));
-            }
-            Ok(Some((page_count, globals)))
-        }
-        _ => Err(from.wrong("a flag is neither 0 nor 1")),
+fn read_globals(from: &mut Reader<'_>) -> Result<Vec<u8>, WireError> {
+    let globals = from.bytes()?.to_vec();
+    if globals.len() > GLOBALS_BYTES_MAX {
+        return Err(from.wrong("more globals than a module may have"));
     }
+    Ok(globals)
 }
 
 /// Text that ends up in a log: bounded, and without control characters.
@@ -316,11 +402,25 @@ impl From<io::Error> for LinkError {
     }
 }
 
+impl From<WireError> for LinkError {
+    fn from(error: WireError) -> Self {
+        LinkError::Malformed(error.to_string())
+    }
+}
+
 /// One end of the socket.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: UnixStream,
     message_max: usize,
+    /// What was read and not yet heard of.
+    buffer: Vec<u8>,
+    unheard: Range<usize>,
+    /// As the socket knows them.
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    /// How long the other side may take to read one message.
+    pub(crate) patience: Duration,
 }
 
 impl Link {
@@ -329,81 +429,158 @@ impl Link {
         let frame_max = usize::try_from(frame_max.0).unwrap_or(usize::MAX);
         let message_max =
             frame_max.max(PAGES_BATCH * (PAGE_BYTES + 4)).saturating_add(MESSAGE_EXTRA_BYTES);
-        Self { stream, message_max }
+        Self {
+            stream,
+            message_max,
+            buffer: Vec::new(),
+            unheard: 0..0,
+            read_timeout: None,
+            write_timeout: None,
+            patience: READ_WITHIN,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.stream
     }
 
     /// Tells a cell, which has a bounded time to take it.
-    pub(crate) fn tell_cell(&mut self, what: &ToCell) -> Result<(), LinkError> {
-        let bytes = what.encode();
-        let mut rest = &bytes[..];
-        let mut left = READ_WITHIN;
-        while !rest.is_empty() {
-            if left.is_zero() {
-                return Err(LinkError::Late);
+    pub(crate) fn tell_cell(&mut self, what: &ToCell<'_>) -> Result<(), LinkError> {
+        let (head, frame) = what.encode();
+        let mut left = self.patience;
+        send(head, frame, |mut rest| {
+            while !rest.is_empty() {
+                if left.is_zero() {
+                    return Err(LinkError::Late);
+                }
+                if self.write_timeout != Some(left) {
+                    self.stream.set_write_timeout(Some(left))?;
+                    self.write_timeout = Some(left);
+                }
+                let (wrote, took) = timed(|| self.stream.write(rest));
+                match wrote {
+                    Ok(0) => return Err(LinkError::Gone),
+                    Ok(wrote) => rest = &rest[wrote..],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+                if !rest.is_empty() {
+                    left = left.saturating_sub(took);
+                }
             }
-            self.stream.set_write_timeout(Some(left))?;
-            let (wrote, took) = timed(|| self.stream.write(rest));
-            left = left.saturating_sub(took);
-            match wrote {
-                Ok(0) => return Err(LinkError::Gone),
-                Ok(wrote) => rest = &rest[wrote..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    pub(crate) fn tell_supervisor(&mut self, what: &FromCell) -> Result<(), LinkError> {
-        Ok(self.stream.write_all(&what.encode())?)
+    pub(crate) fn tell_supervisor(&mut self, what: &FromCell<'_>) -> Result<(), LinkError> {
+        let (head, frame) = what.encode();
+        send(head, frame, |bytes| Ok(self.stream.write_all(bytes)?))
     }
 
     /// Waits for the supervisor as long as it takes.
-    pub(crate) fn hear_supervisor(&mut self) -> Result<ToCell, LinkError> {
-        let bytes = self.hear(None)?;
-        ToCell::decode(&bytes).map_err(|error| LinkError::Malformed(error.to_string()))
+    pub(crate) fn hear_supervisor(&mut self) -> Result<ToCell<'_>, LinkError> {
+        let message = self.hear(None)?;
+        Ok(ToCell::decode(&self.buffer[message])?)
     }
 
     /// Waits for the cell until `left` is used up, and takes off it what the wait took.
-    pub(crate) fn hear_cell(&mut self, left: &mut Duration) -> Result<FromCell, LinkError> {
-        let bytes = self.hear(Some(left))?;
-        FromCell::decode(&bytes).map_err(|error| LinkError::Malformed(error.to_string()))
+    pub(crate) fn hear_cell(&mut self, left: &mut Duration) -> Result<FromCell<'_>, LinkError> {
+        let message = self.hear(Some(left))?;
+        Ok(FromCell::decode(&self.buffer[message])?)
     }
 
-    fn hear(&mut self, mut left: Option<&mut Duration>) -> Result<Vec<u8>, LinkError> {
-        let mut len = [0; 4];
-        self.fill(&mut len, left.as_deref_mut())?;
-        let len = u32::from_le_bytes(len) as usize;
-        if len > self.message_max {
-            return Err(LinkError::Malformed(format!("a message of {len} bytes")));
-        }
-        let mut bytes = vec![0; len];
-        self.fill(&mut bytes, left)?;
-        Ok(bytes)
+    /// The bytes that the last message ends with, until the next is heard.
+    pub(crate) fn last(&self, bytes: usize) -> &[u8] {
+        let end = self.unheard.start;
+        &self.buffer[end - bytes..end]
     }
 
-    fn fill(&mut self, mut out: &mut [u8], left: Option<&mut Duration>) -> Result<(), LinkError> {
-        let Some(left) = left else { return Ok(self.stream.read_exact(out)?) };
-        while !out.is_empty() {
-            if left.is_zero() {
-                return Err(LinkError::Late);
+    /// Where in the buffer the next message is.
+    fn hear(&mut self, mut left: Option<&mut Duration>) -> Result<Range<usize>, LinkError> {
+        loop {
+            let some = &self.buffer[self.unheard.clone()];
+            let mut need = BUFFER_BYTES;
+            if let Some(len) = some.first_chunk::<4>() {
+                let len = u32::from_le_bytes(*len) as usize;
+                if len > self.message_max {
+                    return Err(LinkError::Malformed(format!("a message of {len} bytes")));
+                }
+                if let Some(end) = Some(4 + len).filter(|end| *end <= some.len()) {
+                    let message = self.unheard.start + 4..self.unheard.start + end;
+                    self.unheard.start = message.end;
+                    return Ok(message);
+                }
+                need = need.max(4 + len);
             }
-            self.stream.set_read_timeout(Some(*left))?;
-            let (read, took) = timed(|| self.stream.read(out));
-            *left = left.saturating_sub(took);
-            match read {
-                Ok(0) => return Err(LinkError::Gone),
-                Ok(read) => out = &mut out[read..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.make_room(need);
+            self.read(left.as_deref_mut())?;
         }
-        Ok(())
+    }
+
+    /// Moves what is unheard to the front of a buffer for a message of so many bytes, and of no more than
+    /// it takes.
+    fn make_room(&mut self, bytes: usize) {
+        let kept = self.unheard.len();
+        if self.buffer.len() == bytes {
+            self.buffer.copy_within(self.unheard.clone(), 0);
+        } else {
+            // Comes from the kernel as zeros where it is large, so that none are written.
+            let mut room = vec![0; bytes.max(kept)];
+            room[..kept].copy_from_slice(&self.buffer[self.unheard.clone()]);
+            self.buffer = room;
+        }
+        self.unheard = 0..kept;
+    }
+
+    fn read(&mut self, left: Option<&mut Duration>) -> Result<(), LinkError> {
+        let room = &mut self.buffer[self.unheard.end..];
+        let read = match left {
+            None => self.stream.read(room),
+            Some(left) => {
+                if left.is_zero() {
+                    return Err(LinkError::Late);
+                }
+                if self.read_timeout != Some(*left) {
+                    self.stream.set_read_timeout(Some(*left))?;
+                    self.read_timeout = Some(*left);
+                }
+                let (read, took) = timed(|| self.stream.read(room));
+                *left = left.saturating_sub(took);
+                read
+            }
+        };
+        match read {
+            Ok(0) => Err(LinkError::Gone),
+            Ok(read) => {
+                self.unheard.end += read;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
+/// Completes a message and sends it: small ones in one piece, large frames without a copy.
+fn send(
+    head: Writer,
+    frame: &[u8],
+    mut write: impl FnMut(&[u8]) -> Result<(), LinkError>,
+) -> Result<(), LinkError> {
+    let mut head = head.finish();
+    let len = (head.len() - 4 + frame.len()) as u32;
+    head[..4].copy_from_slice(&len.to_le_bytes());
+    if frame.len() <= JOINED_BYTES_MAX {
+        head.extend(frame);
+        return write(&head);
+    }
+    write(&head)?;
+    write(frame)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a wall limit is about the wall clock")]
-fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let from = std::time::Instant::now();
     let done = act();
     (done, from.elapsed())
@@ -413,14 +590,28 @@ fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
 mod tests {
     use super::*;
 
-    fn check_to_cell(message: ToCell) {
-        let bytes = message.encode();
-        assert_eq!(ToCell::decode(&bytes[4..]), Ok(message));
+    fn whole((head, frame): (Writer, &[u8])) -> Vec<u8> {
+        let mut bytes = head.finish();
+        bytes.extend(frame);
+        bytes.split_off(4)
     }
 
-    fn check_from_cell(message: FromCell) {
-        let bytes = message.encode();
-        assert_eq!(FromCell::decode(&bytes[4..]), Ok(message));
+    fn check_to_cell(message: ToCell<'_>) {
+        assert_eq!(ToCell::decode(&whole(message.encode())), Ok(message));
+    }
+
+    fn check_from_cell(message: FromCell<'_>) {
+        let bytes = whole(message.encode());
+        assert_eq!(FromCell::decode(&bytes), Ok(message));
+        for end in 0..bytes.len() {
+            // A shorter frame is a frame; nothing else that is cut is anything.
+            let cut = FromCell::decode(&bytes[..end]);
+            assert!(matches!(cut, Err(_) | Ok(FromCell::Call { .. })), "{end}: {cut:?}");
+        }
+    }
+
+    fn told(input: usize) -> Told {
+        Told { op: Early::Log, input: vec![7; input], answer: vec![1] }
     }
 
     #[test]
@@ -432,11 +623,20 @@ mod tests {
             args: vec!["x".into()],
             image: Some((17, vec![1; 16])),
         })));
+        let standing =
+            Standing { now: daee_types::Timestamp(u64::MAX), log_left: 7, event_waits: true };
         check_to_cell(ToCell::Pages(vec![(3, Arc::new([7; PAGE_BYTES]))]));
-        check_to_cell(ToCell::Answer { code: -5, frame: b"frame".to_vec() });
-        check_from_cell(FromCell::Call { fuel: 9, op: "log".into(), input: vec![1, 2] });
+        check_to_cell(ToCell::Turn { standing, event: None });
+        check_to_cell(ToCell::Turn { standing, event: Some(b"") });
+        check_to_cell(ToCell::Turn { standing, event: Some(b"event") });
+        check_to_cell(ToCell::Answer { standing, code: -5, frame: b"frame" });
+        let told = vec![told(0), told(9)];
+        check_from_cell(FromCell::Call { told, fuel: 9, op: "log", input: &[1, 2] });
+        let machine =
+            Machine { page_count: 1, globals: vec![0; 16], pages: vec![(0, Arc::new([1; 4096]))] };
         for how in [Ended::Returned(-3), Ended::Trap("x".into()), Ended::Fuel, Ended::Exited(1)] {
-            check_from_cell(FromCell::Ended { fuel: 1, how, machine: Some((1, vec![0; 16])) });
+            let (told, machine) = (vec![], Some(machine.clone()));
+            check_from_cell(FromCell::Ended { told, fuel: 1, how, machine });
         }
     }
 
@@ -446,12 +646,60 @@ mod tests {
             &[9][..],
             &[],
             &[4, 0, 0, 0],
+            &[4, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[4, 1, 0, 0xff, 0xff, 0xff, 0xff],
             &[5, 0xff, 0xff, 0xff, 0xff],
-            &[6, 0, 0, 0, 0, 0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[2, 0],
         ] {
             assert!(FromCell::decode(bad).is_err(), "{bad:?}");
         }
+        let many = |count| {
+            let told = std::iter::repeat_with(|| told(0)).take(count).collect();
+            whole(FromCell::Call { told, fuel: 0, op: "now", input: b"" }.encode())
+        };
+        assert!(FromCell::decode(&many(TOLD_MAX)).is_ok());
+        assert!(FromCell::decode(&many(TOLD_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn messages_are_told_apart_however_they_come() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let mut link = Link::new(here, ByteSize::mib(8));
+        let sizes = [0, 1, 100, JOINED_BYTES_MAX, JOINED_BYTES_MAX + 1, BUFFER_BYTES, 3 << 20, 5];
+        let mut bytes = Vec::new();
+        for (n, size) in sizes.into_iter().enumerate() {
+            let input = vec![n as u8; size];
+            let call = FromCell::Call { told: vec![], fuel: n as u64, op: "log", input: &input };
+            let (head, frame) = call.encode();
+            send(head, frame, |piece| {
+                bytes.extend(piece);
+                Ok(())
+            })
+            .unwrap();
+        }
+        let writer = std::thread::spawn(move || {
+            let mut rest = &bytes[..];
+            for piece in [1, 2, 5, 40, 1000, 100_000].into_iter().cycle() {
+                let (some, after) = rest.split_at(piece.min(rest.len()));
+                there.write_all(some).unwrap();
+                rest = after;
+                if rest.is_empty() {
+                    return;
+                }
+            }
+        });
+        for (n, size) in sizes.into_iter().enumerate() {
+            let heard = link.hear_cell(&mut Duration::from_secs(60)).unwrap();
+            let FromCell::Call { fuel, input, .. } = heard else { panic!("{heard:?}") };
+            assert_eq!((fuel, input.len()), (n as u64, size));
+            assert!(input.iter().all(|byte| *byte == n as u8));
+            assert_eq!(link.last(size).len(), size);
+            assert!(link.last(size).iter().all(|byte| *byte == n as u8));
+        }
+        writer.join().unwrap();
+        assert!(matches!(link.hear_cell(&mut Duration::from_secs(60)), Err(LinkError::Gone)));
+        assert_eq!(link.buffer.len(), BUFFER_BYTES, "a large message leaves nothing behind");
     }
 
     #[test]

@@ -1,22 +1,43 @@
+use std::time::Duration;
+
 use daee_artifact::RunStyle;
 
+use super::Way;
+use crate::ahead::{Ahead, Answered, Standing};
 use crate::engine::{Guest, Host, HostStop, Import};
-use crate::protocol::{Birth, FromCell, Link, OP_BYTES_MAX, ToCell};
+use crate::protocol::{Birth, FromCell, OP_BYTES_MAX, ToCell, timed};
 use crate::{frame, wasi};
 
-/// The guest's side of the door: carries operations over the link.
+/// The guest's side of the door: answers what it can, and carries the rest on.
 pub(crate) struct DoorHost {
-    pub(super) link: Link,
+    pub(super) way: Way,
     pub(super) birth: Box<Birth>,
-    answer: Vec<u8>,
+    pub(super) ahead: Ahead,
+    answer: Kept,
     /// Operations of this turn.
-    pub(super) calls: u32,
+    calls: u32,
     /// This turn's event was given, so that a resident that asks again wants the next.
-    pub(super) given: bool,
+    given: bool,
+    /// What a door that is no link took in this turn.
+    pub(super) waited: Duration,
 }
 
-/// What an input that is no frame is refused with: the event is still there.
-const MALFORMED: i32 = -3;
+/// Where the last answer is.
+enum Kept {
+    Here(Vec<u8>),
+    /// At the end of what was heard last, so many bytes.
+    Heard(usize),
+}
+
+/// What goes in at the door.
+enum Input<'a> {
+    Here(&'a [u8]),
+    /// In the guest's memory, where it was found to be.
+    Guest {
+        at: u32,
+        len: u32,
+    },
+}
 
 /// Fuel for moving bytes in or out: as for a bulk operation.
 fn moving(bytes: usize) -> u64 {
@@ -24,8 +45,9 @@ fn moving(bytes: usize) -> u64 {
 }
 
 impl DoorHost {
-    pub(super) fn new(link: Link, birth: Box<Birth>) -> Self {
-        Self { link, birth, answer: Vec::new(), calls: 0, given: false }
+    pub(super) fn new(way: Way, birth: Box<Birth>) -> Self {
+        let (ahead, answer) = (Ahead::default(), Kept::Here(Vec::new()));
+        Self { way, birth, ahead, answer, calls: 0, given: false, waited: Duration::ZERO }
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
@@ -36,6 +58,15 @@ impl DoorHost {
         &self.birth.args
     }
 
+    /// Begins a turn. If the event came with it, it is the last that was heard.
+    pub(super) fn begin(&mut self, standing: Standing, event: Option<usize>) {
+        self.ahead.begin(standing, event, self.birth.limits.door_frame_max);
+        self.answer = Kept::Here(Vec::new());
+        self.calls = 0;
+        self.given = false;
+        self.waited = Duration::ZERO;
+    }
+
     /// Does an operation; its answer is kept until the next. Returns its length, or the error code.
     pub(crate) fn operate(
         &mut self,
@@ -43,7 +74,15 @@ impl DoorHost {
         input: Vec<u8>,
         guest: &mut dyn Guest,
     ) -> Result<i32, HostStop> {
-        guest.take_fuel(moving(input.len()))?;
+        self.pass(op, Input::Here(&input), guest)
+    }
+
+    fn pass(&mut self, op: &str, input: Input<'_>, guest: &mut dyn Guest) -> Result<i32, HostStop> {
+        let len = match input {
+            Input::Here(input) => input.len(),
+            Input::Guest { len, .. } => len as usize,
+        };
+        guest.take_fuel(moving(len))?;
         let fuel = self.birth.limits.fuel_turn.saturating_sub(guest.fuel());
         let next = self.birth.style == RunStyle::Resident && op == "event.next";
         let ends = next && self.given;
@@ -52,36 +91,76 @@ impl DoorHost {
             return Ok(self.refuse(-4, "limit", "too many operations in one turn"));
         }
         self.calls += 1;
-        self.tell(&FromCell::Call { fuel, op: op.to_owned(), input })?;
-        let (code, answer) = match self.link.hear_supervisor() {
-            Ok(ToCell::Answer { code, frame }) => (code, frame),
-            _ => return Err(HostStop::Gone),
+        let input = match input {
+            Input::Here(input) => input,
+            Input::Guest { at, len } => guest.bytes(at, len).unwrap_or_default(),
+        };
+        let answered = match self.way {
+            Way::Link(_) if !ends => self.ahead.answer(op, input),
+            _ => None,
+        };
+        let code = match answered {
+            Some(answered) => {
+                self.answer = match answered {
+                    Answered::Event(bytes) => Kept::Heard(bytes),
+                    Answered::Frame(frame) => Kept::Here(frame),
+                };
+                self.answer().len() as i32
+            }
+            None => self.carry(op, fuel, input)?,
         };
         if ends {
             guest.set_fuel(self.birth.limits.fuel_turn);
             self.calls = 1;
         }
         if next {
-            self.given = code != MALFORMED;
+            self.given = !self.ahead.event_waits();
         }
-        guest.take_fuel(moving(answer.len()))?;
+        guest.take_fuel(moving(self.answer().len()))?;
+        Ok(code)
+    }
+
+    /// Lets the door do it.
+    fn carry(&mut self, op: &str, fuel: u64, input: &[u8]) -> Result<i32, HostStop> {
+        let heard = match &mut self.way {
+            Way::Link(link) => {
+                let told = self.ahead.take();
+                let call = FromCell::Call { told, fuel, op, input };
+                link.tell_supervisor(&call).map_err(|_| HostStop::Gone)?;
+                match link.hear_supervisor() {
+                    Ok(ToCell::Answer { standing, code, frame }) => {
+                        (standing, code, Kept::Heard(frame.len()))
+                    }
+                    _ => return Err(HostStop::Gone),
+                }
+            }
+            Way::Door(door) => {
+                let door = door.get().ok_or(HostStop::Gone)?;
+                let (done, took) = timed(|| door.call(op, input));
+                self.waited += took;
+                let (code, frame) = done.ok_or(HostStop::Gone)?;
+                (door.standing(), code, Kept::Here(frame))
+            }
+        };
+        let (standing, code, answer) = heard;
+        self.ahead.heard(op, code, standing);
         self.answer = answer;
         Ok(code)
     }
 
     /// The answer kept.
     pub(crate) fn answer(&self) -> &[u8] {
-        &self.answer
-    }
-
-    fn tell(&mut self, what: &FromCell) -> Result<(), HostStop> {
-        self.link.tell_supervisor(what).map_err(|_| HostStop::Gone)
+        match (&self.answer, &self.way) {
+            (Kept::Here(answer), _) => answer,
+            (Kept::Heard(bytes), Way::Link(link)) => link.last(*bytes),
+            (Kept::Heard(_), Way::Door(_)) => &[],
+        }
     }
 
     /// Refuses without asking the supervisor, for it would take what is too large for an attack.
     fn refuse(&mut self, code: i32, name: &str, message: &str) -> i32 {
         let head = serde_json::json!({"code": name, "message": message});
-        self.answer = frame::encode(&head, b"");
+        self.answer = Kept::Here(frame::encode(&head, b""));
         code
     }
 
@@ -95,22 +174,23 @@ impl DoorHost {
             return Ok(self.refuse(-2, "unknown", "there is no operation with so long a name"));
         }
         let op = guest.bytes(op_at, op_len).and_then(|op| std::str::from_utf8(op).ok());
-        let (Some(op), Some(input)) = (op, guest.bytes(in_at, in_len)) else {
+        let (Some(op), Some(_)) = (op, guest.bytes(in_at, in_len)) else {
             let message = "operation or input lie outside the memory, or the name is not UTF-8";
             return Ok(self.refuse(-3, "malformed", message));
         };
-        let (op, input) = (op.to_owned(), input.to_vec());
-        self.operate(&op, input, guest)
+        let op = op.to_owned();
+        self.pass(&op, Input::Guest { at: in_at, len: in_len }, guest)
     }
 
     fn read(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
         let (at, cap) = (args[0] as u32, args[1] as u32);
-        let some = self.answer.len().min(cap as usize);
+        let answer = self.answer();
+        let some = answer.len().min(cap as usize);
         guest.take_fuel(moving(some))?;
-        if !guest.write(at, &self.answer[..some]) {
+        if !guest.write(at, &answer[..some]) {
             return Ok(-3);
         }
-        Ok(self.answer.len() as i32)
+        Ok(answer.len() as i32)
     }
 }
 

@@ -3,21 +3,54 @@
 
 mod door;
 
-use std::sync::{Arc, Mutex};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use daee_artifact::RunStyle;
+use daee_state::Page;
 
 pub(crate) use door::DoorHost;
 
+use crate::ahead::Standing;
+use crate::door::Door;
 use crate::engine::{Bounds, Code, Cranelift, Engine, HostStop, Instance, Kept, Stop};
 use crate::jail;
-use crate::protocol::{Ended, FromCell, Link, LinkError, PAGES_BATCH, ToCell};
+use crate::protocol::{Birth, Ended, FromCell, Link, LinkError, Machine, PAGES_BATCH, ToCell};
 
 /// What stands around a cell beside its memory: nothing within the supervisor's own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walls {
     None,
     Process,
+}
+
+/// How a guest comes to its door.
+pub(crate) enum Way {
+    Link(Link),
+    Door(Lent),
+}
+
+/// A door for the time of one turn.
+#[derive(Debug, Default)]
+pub(crate) struct Lent(Option<NonNull<Door<'static>>>);
+
+// SAFETY: it is empty but while `Cell::turn_at` runs, which stays on one thread.
+#[allow(unsafe_code)]
+unsafe impl Send for Lent {}
+
+impl Lent {
+    fn get(&mut self) -> Option<&mut Door<'_>> {
+        // SAFETY: `Cell::turn_at` borrows the door for as long as it is here, and uses it through this alone.
+        #[allow(unsafe_code)]
+        self.0.map(|mut door| unsafe { std::mem::transmute(door.as_mut()) })
+    }
+}
+
+/// Why a cell holds no guest.
+pub(crate) struct Refused {
+    pub(crate) developer: bool,
+    pub(crate) why: String,
 }
 
 /// Serves a supervisor until it goes.
@@ -28,55 +61,54 @@ pub(crate) fn serve(link: Link, code: &[u8], walls: Walls) {
 
 fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
     let ToCell::Birth(birth) = link.hear_supervisor()? else { return Err(unexpected()) };
-    let mut kept = Kept::new(birth.limits.memory_max.0, None).map_err(host)?;
-    if let Some((page_count, globals)) = &birth.image {
-        kept.begin(*page_count, globals.clone()).map_err(host)?;
-    }
+    let mut pages = Vec::new();
     loop {
         match link.hear_supervisor()? {
-            ToCell::Pages(pages) => kept.take(&pages).map_err(host)?,
+            ToCell::Pages(more) => pages.extend(more),
             ToCell::Load => break,
             _ => return Err(unexpected()),
         }
     }
-    if walls == Walls::Process {
-        jail::limit_memory(birth.limits.memory_max.0, code.len() as u64);
-    }
-    let bounds = Bounds {
-        memory_bytes_max: birth.limits.memory_max.0,
-        table_elements_max: birth.limits.table_elements_max,
+    let mut cell = match Cell::load(Way::Link(link), birth, pages, code, walls) {
+        Ok(cell) => cell,
+        Err(refusal) => {
+            let (Way::Link(mut link), Refused { developer, why }) = *refusal else {
+                return Err(unexpected());
+            };
+            return link.tell_supervisor(&FromCell::Refused { developer, why });
+        }
     };
-    // SAFETY: the supervisor gave this code out of its authenticated cache.
-    #[allow(unsafe_code)]
-    let loaded = unsafe { Cranelift.load(code, bounds) };
-    if walls == Walls::Process && jail::seal_cell(jail::ALL) & jail::SECCOMP == 0 {
-        // Stage one went up, so this one can; no guest runs behind half of the walls.
-        return Err(LinkError::Gone);
+    cell.tell(&FromCell::Ready)?;
+    loop {
+        cell.hear_turn()?;
+        let Over { fuel, how, changed } = cell.turn()?;
+        let told = cell.lock().ahead.take();
+        let machine = changed.map(|changed| cell.tell_pages(&changed)).transpose()?;
+        cell.tell(&FromCell::Ended { told, fuel, how, machine })?;
+        if cell.style == RunStyle::Resident {
+            return Ok(());
+        }
+        // Not while the next event waits for it.
+        if cell.instance.is_none() {
+            cell.instance = Some(cell.instantiate().map_err(LinkError::Malformed)?);
+        }
     }
-    let code = match loaded {
-        Ok(code) => code,
-        Err(why) => return link.tell_supervisor(&FromCell::Refused { developer: false, why }),
-    };
-    let style = birth.style;
-    let host = Arc::new(Mutex::new(DoorHost::new(link, birth)));
-    let mut cell = Cell { code, host, style, kept, instance: None };
-    match style {
-        RunStyle::Reactor => cell.serve_reactor(),
-        RunStyle::Resident => cell.serve_program(false),
-        RunStyle::PerEvent => cell.serve_program(true),
-    }
-}
-
-/// The host is out of something, such as memory: the cell ends.
-fn host(error: std::io::Error) -> LinkError {
-    LinkError::Malformed(error.to_string())
 }
 
 fn unexpected() -> LinkError {
     LinkError::Malformed("a message that has no place here".into())
 }
 
-struct Cell {
+/// A turn, over.
+pub(crate) struct Over {
+    pub(crate) fuel: u64,
+    pub(crate) how: Ended,
+    /// Pages that a reactor has changed, if it returned zero.
+    pub(crate) changed: Option<Vec<u32>>,
+}
+
+/// One module, loaded, with what is kept of it between turns.
+pub(crate) struct Cell {
     // The instance goes before the code it runs.
     instance: Option<Box<dyn Instance>>,
     code: Box<dyn Code>,
@@ -86,65 +118,113 @@ struct Cell {
 }
 
 impl Cell {
-    fn serve_reactor(&mut self) -> Result<(), LinkError> {
-        self.instance = match self.instantiate() {
-            Ok(instance) => Some(instance),
-            Err(why) => return self.tell(&FromCell::Refused { developer: true, why }),
+    /// Loads code, and makes the first instance of it.
+    pub(crate) fn load(
+        way: Way,
+        birth: Box<Birth>,
+        pages: Vec<(u32, Page)>,
+        code: &[u8],
+        walls: Walls,
+    ) -> Result<Self, Box<(Way, Refused)>> {
+        let kept = Kept::new(birth.limits.memory_max.0, None).and_then(|mut kept| {
+            if let Some((page_count, globals)) = &birth.image {
+                kept.begin(*page_count, globals.clone())?;
+            }
+            kept.take(&pages).map(|()| kept)
+        });
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                let why = error.to_string();
+                return Err(Box::new((way, Refused { developer: false, why })));
+            }
         };
-        self.tell(&FromCell::Ready)?;
-        loop {
-            self.hear_turn()?;
-            let fuel_turn = self.fuel_turn();
-            let mut instance = match self.instance.take() {
-                Some(instance) => instance,
-                // It was made once from the same code, so it can be made again unless the host is out of memory.
-                None => self.instantiate().map_err(LinkError::Malformed)?,
-            };
-            instance.set_fuel(fuel_turn);
-            let mut result = Ok(0);
-            if !self.kept.exists() && instance.exports("_initialize") {
-                result = instance.call("_initialize");
+        if walls == Walls::Process {
+            jail::limit_memory(birth.limits.memory_max.0, code.len() as u64);
+        }
+        let bounds = Bounds {
+            memory_bytes_max: birth.limits.memory_max.0,
+            table_elements_max: birth.limits.table_elements_max,
+        };
+        // SAFETY: the supervisor gave this code out of its authenticated cache.
+        #[allow(unsafe_code)]
+        let loaded = unsafe { Cranelift.load(code, bounds) };
+        if walls == Walls::Process && jail::seal_cell(jail::ALL) & jail::SECCOMP == 0 {
+            // Stage one went up, so this one can; no guest runs behind half of the walls.
+            let why = "its walls could not be closed".into();
+            return Err(Box::new((way, Refused { developer: false, why })));
+        }
+        let code = match loaded {
+            Ok(code) => code,
+            Err(why) => return Err(Box::new((way, Refused { developer: false, why }))),
+        };
+        let style = birth.style;
+        let host = Arc::new(Mutex::new(DoorHost::new(way, birth)));
+        let mut cell = Self { code, host, style, kept, instance: None };
+        match cell.instantiate() {
+            Ok(instance) => {
+                cell.instance = Some(instance);
+                Ok(cell)
             }
-            if result.is_ok() {
-                result = instance.call("daee_turn");
+            Err(why) => {
+                let way = std::mem::replace(&mut cell.lock().way, Way::Door(Lent::default()));
+                Err(Box::new((way, Refused { developer: true, why })))
             }
-            let fuel = fuel_turn.saturating_sub(instance.fuel());
-            let how = self.ended(result)?;
-            if how != Ended::Returned(0) {
-                drop(instance);
-                self.tell(&FromCell::Ended { fuel, how, machine: None })?;
-                continue;
-            }
-            let machine = Some(self.keep(instance.as_mut())?);
-            self.tell(&FromCell::Ended { fuel, how, machine })?;
-            self.instance = Some(instance);
         }
     }
 
-    /// A program runs from `_start` over many events, or afresh for each.
-    fn serve_program(&mut self, afresh: bool) -> Result<(), LinkError> {
-        let mut instance = match self.instantiate() {
-            Ok(instance) => instance,
-            Err(why) => return self.tell(&FromCell::Refused { developer: true, why }),
-        };
-        self.tell(&FromCell::Ready)?;
-        loop {
-            self.hear_turn()?;
-            let fuel_turn = self.fuel_turn();
-            instance.set_fuel(fuel_turn);
-            let result = instance.call("_start").map(|_| 0);
-            let fuel = fuel_turn.saturating_sub(instance.fuel());
-            let how = match self.ended(result)? {
-                Ended::Returned(code) => Ended::Exited(code),
-                other => other,
-            };
-            self.tell(&FromCell::Ended { fuel, how, machine: None })?;
-            if !afresh {
-                return Ok(());
+    /// Runs one turn of a guest whose way is a door.
+    pub(crate) fn turn_at(&mut self, door: &mut Door<'_>) -> Result<Over, LinkError> {
+        struct Back<'a>(&'a Mutex<DoorHost>);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                let mut host = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                host.way = Way::Door(Lent::default());
             }
-            drop(instance); // two memories are more than a cell may have
-            instance = self.instantiate().map_err(LinkError::Malformed)?;
         }
+        let host = self.host.clone();
+        let door = NonNull::from(door).cast();
+        let mut inside = host.lock().expect("no thread panics while it holds this");
+        inside.way = Way::Door(Lent(Some(door)));
+        inside.begin(Standing::default(), None);
+        drop(inside);
+        let _back = Back(&host);
+        self.turn()
+    }
+
+    /// What the last turn waited for its door.
+    pub(crate) fn waited(&self) -> Duration {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).waited
+    }
+
+    /// Runs one turn: a reactor goes on, a program runs from `_start` over many events, or afresh for each.
+    fn turn(&mut self) -> Result<Over, LinkError> {
+        let fuel_turn = self.lock().birth.limits.fuel_turn;
+        let mut instance = match self.instance.take() {
+            Some(instance) => instance,
+            // It was made once from the same code, so it can be made again unless the host is out of memory.
+            None => self.instantiate().map_err(LinkError::Malformed)?,
+        };
+        instance.set_fuel(fuel_turn);
+        let reactor = self.style == RunStyle::Reactor;
+        let mut result = Ok(0);
+        if reactor && !self.kept.exists() && instance.exports("_initialize") {
+            result = instance.call("_initialize");
+        }
+        if result.is_ok() {
+            result = instance.call(if reactor { "daee_turn" } else { "_start" });
+        }
+        let fuel = fuel_turn.saturating_sub(instance.fuel());
+        let how = match self.ended(result)? {
+            Ended::Returned(_) if !reactor => Ended::Exited(0),
+            other => other,
+        };
+        let mut changed = None;
+        if how == Ended::Returned(0) {
+            changed = Some(self.keep(instance.as_mut())?);
+            self.instance = Some(instance);
+        }
+        Ok(Over { fuel, how, changed })
     }
 
     fn instantiate(&self) -> Result<Box<dyn Instance>, String> {
@@ -153,14 +233,25 @@ impl Cell {
         self.code.instantiate(self.host.clone(), kept)
     }
 
-    fn keep(&mut self, instance: &mut dyn Instance) -> Result<(u32, Vec<u8>), LinkError> {
-        let changed = self.kept.follow(instance).map_err(host)?;
-        let mut host = self.host.lock().expect("no thread panics while it holds this");
-        for batch in changed.chunks(PAGES_BATCH) {
-            let pages = batch.iter().map(|at| (*at, Arc::new(*self.kept.page(*at)))).collect();
-            host.link.tell_supervisor(&FromCell::Pages(pages))?;
+    fn keep(&mut self, instance: &mut dyn Instance) -> Result<Vec<u32>, LinkError> {
+        self.kept.follow(instance).map_err(|error| LinkError::Malformed(error.to_string()))
+    }
+
+    /// Where a reactor stands, with these of its pages.
+    pub(crate) fn machine(&self, changed: &[u32]) -> Machine {
+        let pages = changed.iter().map(|at| (*at, Arc::new(*self.kept.page(*at)))).collect();
+        let (page_count, globals) = (self.kept.page_count(), self.kept.globals().to_vec());
+        Machine { page_count, globals, pages }
+    }
+
+    /// Tells of all changed pages but the last, which go with where it stands.
+    fn tell_pages(&self, changed: &[u32]) -> Result<Machine, LinkError> {
+        let (mut changed, mut rest) = changed.split_at(changed.len().min(PAGES_BATCH));
+        while !rest.is_empty() {
+            self.tell(&FromCell::Pages(self.machine(changed).pages))?;
+            (changed, rest) = rest.split_at(rest.len().min(PAGES_BATCH));
         }
-        Ok((self.kept.page_count(), self.kept.globals().to_vec()))
+        Ok(self.machine(changed))
     }
 
     fn ended(&self, result: Result<i32, Stop>) -> Result<Ended, LinkError> {
@@ -178,24 +269,24 @@ impl Cell {
     }
 
     fn hear_turn(&self) -> Result<(), LinkError> {
-        let mut host = self.host.lock().expect("no thread panics while it holds this");
-        match host.link.hear_supervisor()? {
-            ToCell::Turn => {
-                host.calls = 0;
-                host.given = false;
-                Ok(())
-            }
-            _ => Err(unexpected()),
+        let mut host = self.lock();
+        let Way::Link(link) = &mut host.way else { return Err(unexpected()) };
+        let (standing, event) = match link.hear_supervisor()? {
+            ToCell::Turn { standing, event } => (standing, event.map(<[u8]>::len)),
+            _ => return Err(unexpected()),
+        };
+        host.begin(standing, event);
+        Ok(())
+    }
+
+    fn tell(&self, what: &FromCell<'_>) -> Result<(), LinkError> {
+        match &mut self.lock().way {
+            Way::Link(link) => link.tell_supervisor(what),
+            Way::Door(_) => Err(unexpected()),
         }
     }
 
-    fn tell(&self, what: &FromCell) -> Result<(), LinkError> {
-        let mut host = self.host.lock().expect("no thread panics while it holds this");
-        host.link.tell_supervisor(what)
-    }
-
-    fn fuel_turn(&self) -> u64 {
-        let host = self.host.lock().expect("no thread panics while it holds this");
-        host.birth.limits.fuel_turn
+    fn lock(&self) -> MutexGuard<'_, DoorHost> {
+        self.host.lock().expect("no thread panics while it holds this")
     }
 }

@@ -9,6 +9,7 @@ use daee_transcript::{Entry, Frame, Level, LogLine, Progress, Segment};
 use daee_types::{Timestamp, Word, sha256};
 use serde_json::{Map, Value, json};
 
+use crate::ahead::Standing;
 use crate::check::Check;
 
 use crate::{
@@ -26,6 +27,8 @@ const GIVEN_BYTES_MAX: u64 = 64 << 20;
 const LIST_MAX: u64 = 1000;
 /// How long a fetch may take if the agent does not say, in milliseconds.
 const FETCH_TIMEOUT_MILLIS: u64 = 30_000;
+/// What a line costs beside its text, so that empty ones do not come for free.
+pub(crate) const LINE_EXTRA_BYTES: u64 = 64;
 /// Longest path of a CID or URL that is worth looking at, in bytes.
 const NAME_BYTES_MAX: usize = 8192;
 
@@ -111,6 +114,17 @@ impl From<OutsideError> for Refusal {
 }
 
 type Done = Result<(Value, Vec<u8>), Refusal>;
+
+/// The head and the body of an input.
+pub(crate) fn read(input: &[u8]) -> Result<(Head, &[u8]), Refusal> {
+    let len = input.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len));
+    if len > HEAD_BYTES_MAX {
+        return Err(Refusal::Limit(format!("a head is at most {HEAD_BYTES_MAX} bytes")));
+    }
+    let malformed = || Refusal::Malformed("the input is no frame with a JSON object".into());
+    let (head, body) = decode(input).ok_or_else(malformed)?;
+    Ok((Head(head), body))
+}
 
 /// One turn at the door.
 pub(crate) struct Door<'a> {
@@ -200,6 +214,15 @@ impl<'a> Door<'a> {
         self.record(&Entry::End { turn, outcome: outcome.number(), fuel, why });
     }
 
+    /// What the next answers rest on.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            now: self.now(),
+            log_left: self.limits.log_turn_max.0.saturating_sub(self.log_bytes),
+            event_waits: self.event.is_some(),
+        }
+    }
+
     /// Operations so far.
     pub(crate) fn calls(&self) -> u32 {
         self.calls
@@ -220,7 +243,12 @@ impl<'a> Door<'a> {
             return None;
         }
         let outside = matches!(op, "http.fetch" | "ipfs.read");
-        let (code, frame) = match done.and_then(|(head, body)| self.framed(&head, &body)) {
+        let frame = done.and_then(|(head, body)| match op {
+            // A frame since the turn began.
+            "event.next" => self.bounded(body),
+            _ => self.bounded(encode(&head, &body)),
+        });
+        let (code, frame) = match frame {
             Ok(frame) => (frame.len() as i32, frame),
             Err(refusal) => refusal.answer(outside.then(|| self.now())),
         };
@@ -234,10 +262,9 @@ impl<'a> Door<'a> {
         (!self.halted()).then_some((code, frame))
     }
 
-    /// An answer as a frame, if it is not too large for one.
-    fn framed(&self, head: &Value, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// The frame of an answer, if it is not too large for one.
+    fn bounded(&self, frame: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let max = self.limits.door_frame_max;
-        let frame = encode(head, body);
         match frame.len() as u64 > max.0 {
             true => Err(Refusal::Limit(format!("an answer is at most {max}"))),
             false => Ok(frame),
@@ -245,13 +272,7 @@ impl<'a> Door<'a> {
     }
 
     fn operate(&mut self, call: u32, op: &str, input: &[u8], hash: Word) -> Done {
-        let len = input.first_chunk::<4>().map_or(0, |len| u32::from_le_bytes(*len));
-        if len > HEAD_BYTES_MAX {
-            return Err(Refusal::Limit(format!("a head is at most {HEAD_BYTES_MAX} bytes")));
-        }
-        let malformed = || Refusal::Malformed("the input is no frame with a JSON object".into());
-        let (head, body) = decode(input).ok_or_else(malformed)?;
-        let head = Head(head);
+        let (head, body) = read(input)?;
         let intent = Intent { call, hash };
         match op {
             "log" => self.log(&head),
@@ -291,21 +312,14 @@ impl<'a> Door<'a> {
     }
 
     fn log(&mut self, head: &Head) -> Done {
-        let level = match head.text_or("level", "info")? {
-            "debug" => Level::Debug,
-            "info" => Level::Info,
-            "warn" => Level::Warn,
-            "error" => Level::Error,
-            other => return Err(Refusal::Malformed(format!("there is no level {other:?}"))),
-        };
-        self.bounded_line(level, head.text("text")?).map(done)
+        let (level, text) = head.line()?;
+        self.bounded_line(level, text).map(done)
     }
 
     /// Adds a line within what one turn may log.
     fn bounded_line(&mut self, level: Level, text: &str) -> Result<(), Refusal> {
         let max = self.limits.log_turn_max;
-        // A line costs more than its text, so that empty ones do not come for free.
-        let bytes = self.log_bytes.saturating_add(text.len() as u64 + 64);
+        let bytes = self.log_bytes.saturating_add(text.len() as u64 + LINE_EXTRA_BYTES);
         if bytes > max.0 {
             if self.log_bytes <= max.0 {
                 self.log_bytes = u64::MAX;
@@ -335,20 +349,14 @@ impl<'a> Door<'a> {
     fn event_next(&mut self) -> Done {
         let event = self.event.take();
         let event = event.ok_or_else(|| Refusal::NotNow("this turn's event was given".into()))?;
-        let (head, body) = decode(&event).expect("the runtime builds its events as frames");
-        Ok((Value::Object(head), body.to_vec()))
+        Ok((Value::Null, event))
     }
 
     fn event_answer(&mut self, head: &Head, body: &[u8]) -> Done {
         if self.answer.is_some() {
             return Err(Refusal::NotNow("this turn's event has its answer".into()));
         }
-        let status = match head.maybe_number("status")? {
-            None => 200,
-            Some(status @ 100..=599) => status as u16,
-            Some(other) => return Err(Refusal::Malformed(format!("{other} is not a status"))),
-        };
-        let headers = head.headers()?;
+        let (status, headers) = head.answer()?;
         self.answer = Some(Answer { status, headers, body: body.to_vec() });
         Ok(done(()))
     }
@@ -552,9 +560,29 @@ fn done(_: ()) -> (Value, Vec<u8>) {
 }
 
 /// The head of an input, read strictly: a field of another type is an error, not nothing.
-struct Head(Map<String, Value>);
+pub(crate) struct Head(Map<String, Value>);
 
 impl Head {
+    /// A line of the log.
+    pub(crate) fn line(&self) -> Result<(Level, &str), Refusal> {
+        let level = match self.text_or("level", "info")? {
+            "debug" => Level::Debug,
+            "info" => Level::Info,
+            "warn" => Level::Warn,
+            "error" => Level::Error,
+            other => return Err(Refusal::Malformed(format!("there is no level {other:?}"))),
+        };
+        Ok((level, self.text("text")?))
+    }
+    /// Status and headers of an answer.
+    pub(crate) fn answer(&self) -> Result<(u16, Vec<(String, String)>), Refusal> {
+        let status = match self.maybe_number("status")? {
+            None => 200,
+            Some(status @ 100..=599) => status as u16,
+            Some(other) => return Err(Refusal::Malformed(format!("{other} is not a status"))),
+        };
+        Ok((status, self.headers()?))
+    }
     fn text(&self, key: &str) -> Result<&str, Refusal> {
         self.maybe_text(key)?.ok_or_else(|| Refusal::Malformed(format!("{key} is missing")))
     }

@@ -135,6 +135,10 @@ struct Running {
     slot: Option<SharedSlot>,
 }
 
+// SAFETY: nothing outside of it holds a handle of its store, what the engine keeps by thread is set up anew for each
+// call, and everything the store was given (`Door`, the memory) moves between threads as well.
+unsafe impl Send for Running {}
+
 impl Instance for Running {
     fn exports(&self, name: &str) -> bool {
         self.instance.exports.get_function(name).is_ok()

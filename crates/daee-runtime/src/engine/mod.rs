@@ -57,7 +57,7 @@ pub(crate) trait Code: Send {
 }
 
 /// One instance. After any stop but a return it must be dropped: its stack is not unwound.
-pub(crate) trait Instance {
+pub(crate) trait Instance: Send {
     fn exports(&self, name: &str) -> bool;
     /// Calls an export without parameters; its `i32`, or zero if it returns nothing.
     fn call(&mut self, export: &str) -> Result<i32, Stop>;
