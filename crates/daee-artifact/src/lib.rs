@@ -3,6 +3,7 @@
 mod artifact;
 mod content;
 mod file;
+mod files;
 mod module;
 pub mod package;
 
@@ -10,6 +11,10 @@ pub use artifact::{Artifact, ArtifactError, Blake3Hasher, Fetched, Hasher, Verif
 pub use content::{ArtifactCid, BLOCK_BYTES_MAX, Cid, CidError, FileCid};
 pub use file::{
     ARTIFACT_BYTES_MAX, ArtifactTooLarge, FileHasher, FileLayout, ROOT_BYTES_MAX, RootError,
+};
+pub use files::{
+    FILES_SECTION, FilesError, PACKED_FILES_MAX, PACKED_PATH_BYTES_MAX, PackedFile, files_of,
+    read_files, with_files,
 };
 pub use module::{
     FUNCTION_BYTES_MAX, MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, ModuleSurvey,

@@ -13,6 +13,7 @@ use memmap2::Mmap;
 
 use crate::cell::{self, Walls};
 use crate::jail;
+use crate::mapped::Mapped;
 use crate::protocol::{FromCell, Link};
 use crate::spawn::{self, Role};
 use crate::{compile, engine};
@@ -43,8 +44,7 @@ pub fn child_main() {
 }
 
 fn cell(link: OwnedFd, code: OwnedFd) {
-    // SAFETY: the supervisor sealed the file before it gave it away, so it never changes.
-    let Ok(code) = (unsafe { Mmap::map(&File::from(code)) }) else { return };
+    let Ok(code) = Mapped::open(&File::from(code)) else { return };
     engine::warm_up();
     // Draws the seed of this thread's hash maps while the kernel may be asked for it.
     let _ = std::hash::RandomState::new();
@@ -57,7 +57,7 @@ fn cell(link: OwnedFd, code: OwnedFd) {
 }
 
 fn compiler(link: OwnedFd, module: OwnedFd) {
-    // SAFETY: as above.
+    // SAFETY: the supervisor sealed the file before it gave it away, so it never changes.
     let Ok(module) = (unsafe { Mmap::map(&File::from(module)) }) else { return };
     let mut limits = [0; 16];
     let mut link = UnixStream::from(link);

@@ -6,12 +6,17 @@ use serde_json::{Map, Value};
 /// Builds a frame. The names of the head are in the order of their bytes and nothing stands between them, so that
 /// every node makes the same bytes.
 pub fn encode(head: &Value, body: &[u8]) -> Vec<u8> {
-    let head = ordered(head).to_string();
+    let head = spelled(head);
     let mut out = Vec::with_capacity(4 + head.len() + body.len());
     out.extend((head.len() as u32).to_le_bytes());
     out.extend(head.as_bytes());
     out.extend(body);
     out
+}
+
+/// A head as every node spells it.
+pub(crate) fn spelled(head: &Value) -> String {
+    ordered(head).to_string()
 }
 
 /// Takes a frame apart; nothing at all is an empty head without a body. `None` if it is no frame.

@@ -16,6 +16,7 @@ mod evil;
 pub mod frame;
 mod jail;
 mod limits;
+mod mapped;
 mod outcome;
 mod outside;
 mod protocol;

@@ -1,16 +1,18 @@
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daee_artifact::{Artifact, ModuleProblem, RunStyle, Verified, check_module};
+use daee_artifact::{
+    Artifact, ModuleFacts, ModuleProblem, RunStyle, Verified, check_module, files_of,
+};
 use daee_types::{ArtifactHash, ByteSize, Coded, Fault};
 
 use crate::compile::{self, Cache, CompileError, CompileLimits};
 use crate::engine::Compiled;
 use crate::jail;
+use crate::mapped;
 use crate::protocol::{FromCell, Link};
 use crate::spawn::{self, Role, Start};
 
@@ -207,7 +209,7 @@ impl Runtime {
             Some(why) if facts.style == RunStyle::Reactor => {
                 Err(PrepareError::Unkeepable(why.clone()))
             }
-            _ => Module::new(*artifact.hash(), facts.style, &compiled)
+            _ => Module::new(artifact, &facts, &compiled)
                 .map_err(|error| PrepareError::Node(error.to_string())),
         }
     }
@@ -282,10 +284,14 @@ struct Prepared {
 }
 
 impl Module {
-    fn new(hash: ArtifactHash, style: RunStyle, compiled: &Compiled) -> std::io::Result<Self> {
-        let mut code = spawn::memory_file(c"daee-code")?;
-        code.write_all(&compiled.code)?;
-        spawn::seal(&code)?;
+    fn new(
+        artifact: &Artifact<Verified>,
+        facts: &ModuleFacts,
+        compiled: &Compiled,
+    ) -> std::io::Result<Self> {
+        let files = files_of(artifact.bytes());
+        let code = mapped::sealed(&compiled.code, files, facts.door)?;
+        let (hash, style) = (*artifact.hash(), facts.style);
         Ok(Self(Arc::new(Prepared { hash, style, code, code_bytes: compiled.code.len() })))
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use daee_artifact::RunStyle;
 use daee_state::{MachineDelta, PAGE_BYTES, Page};
 use daee_types::ByteSize;
-use memmap2::Mmap;
 
 use crate::ahead::Told;
 use crate::cell::{self, Lent, Over, Walls, Way};
 use crate::door::Door;
+use crate::mapped::Mapped;
 use crate::protocol::{
     Birth, Ended, FromCell, Link, LinkError, Machine, PAGES_BATCH, ToCell, timed,
 };
@@ -80,7 +80,7 @@ impl Cell {
     ) -> Result<Self, StartError> {
         let node = |error: std::io::Error| StartError::Cell(error.to_string());
         if runtime.cells().is_none() && birth.style != RunStyle::Resident {
-            let code = map(module).map_err(node)?;
+            let code = Mapped::open(module.code()).map_err(node)?;
             let way = Way::Door(Lent::default());
             let loaded = cell::Cell::load(way, Box::new(birth), pages, &code, Walls::None);
             return match loaded {
@@ -156,7 +156,7 @@ impl Apart {
         let (here, there) = UnixStream::pair().map_err(node)?;
         let mut link = Link::new(here, limits.door_frame_max);
         let Some(cells) = runtime.cells() else {
-            let code = map(module).map_err(node)?;
+            let code = Mapped::open(module.code()).map_err(node)?;
             let link_in = Link::new(there, ByteSize::gib(4));
             let thread = std::thread::Builder::new()
                 .name("daee-cell".into())
@@ -375,12 +375,6 @@ fn why(error: LinkError) -> String {
         LinkError::Ended => "it was not to go on".into(),
         LinkError::Gone => "it is gone".into(),
     }
-}
-
-#[allow(unsafe_code)] // a mapping is unsafe for what others could do to the file
-fn map(module: &Module) -> std::io::Result<Mmap> {
-    // SAFETY: the file is in memory and sealed, so it never changes.
-    unsafe { Mmap::map(module.code()) }
 }
 
 #[cfg(test)]

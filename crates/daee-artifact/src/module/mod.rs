@@ -39,6 +39,8 @@ pub struct ModuleFacts {
     pub memory_pages: u64,
     /// Pages its memory may grow to, where it says so.
     pub memory_pages_max: Option<u64>,
+    /// Whether it imports the door. A program that does not speaks through its standard streams.
+    pub door: bool,
     /// Operations of the door that its data names, of those in [`OPERATIONS`]: a hint at what it uses, for
     /// a name may be there unused, and may be put together while it runs.
     pub operations: Vec<&'static str>,
@@ -56,7 +58,8 @@ pub fn check_module(
 }
 
 /// Checks a module that comes in pieces and may be too large to hold. One section or function is kept at a
-/// time, and of custom sections the name alone: memory is bounded by [`MODULE_BYTES_MAX`] and some.
+/// time, and of custom sections the name alone, or of
+/// `daee.files` the paths: memory is bounded by [`MODULE_BYTES_MAX`] and some.
 pub struct ModuleReader {
     sections: Sections,
     survey: Survey,

@@ -1,5 +1,7 @@
 use daee_types::{Coded, Fault};
 
+use crate::FilesError;
+
 /// One reason why a module cannot run here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModuleProblem {
@@ -64,6 +66,9 @@ pub enum ModuleProblem {
         "{0}, which a checkpoint of a reactor does not keep: build without it, or set `run: resident`"
     )]
     Unkeepable(&'static str),
+    /// What it brings along is not what a node can show it.
+    #[error(transparent)]
+    Files(#[from] FilesError),
 }
 
 impl Coded for ModuleProblem {
@@ -78,6 +83,7 @@ impl Coded for ModuleProblem {
             Self::Export(_) => "DAEE-A026",
             Self::Start => "DAEE-A027",
             Self::Unkeepable(_) => "DAEE-A028",
+            Self::Files(error) => error.code(),
         }
     }
     fn fault(&self) -> Fault {

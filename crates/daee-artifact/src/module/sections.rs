@@ -20,8 +20,10 @@ pub(super) enum Unit {
     /// A section with its id and length, of the code section up to the number of its bodies; or a body
     /// behind its length.
     Part,
-    /// A custom section's name behind its length. The contents are passed over.
+    /// A custom section's name behind its length.
     Name,
+    /// A piece of the contents of the custom section that was named last.
+    Contents,
 }
 
 /// Why the rest of a module is not cut.
@@ -169,6 +171,10 @@ impl Sections {
             At::Name(left) => self.name(piece, left, see),
             At::Skip(left) => {
                 let taken = piece.len().min(left.try_into().unwrap_or(usize::MAX));
+                if !see(Unit::Contents, &piece[..taken], self.skipped) {
+                    self.stop();
+                    return Ok(taken);
+                }
                 self.skipped += taken as u64;
                 let left = left - taken as u64;
                 self.at = if left == 0 { At::Section } else { At::Skip(left) };

@@ -5,6 +5,8 @@ use wasmparser::{
     ValidatorResources, WasmFeatures,
 };
 
+use crate::files::{FILES_SECTION, FilesError, FilesReader};
+
 use super::{
     FUNCTION_BYTES_MAX, MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, RunStyle,
     offered::{self, START, TURN},
@@ -63,6 +65,7 @@ pub struct ModuleSurvey {
     memory: bool,
     memory_pages: u64,
     memory_pages_max: Option<u64>,
+    door: bool,
     operations: Vec<&'static str>,
 }
 
@@ -85,6 +88,7 @@ impl ModuleSurvey {
             style,
             memory_pages: self.memory_pages,
             memory_pages_max: self.memory_pages_max,
+            door: self.door,
             operations: self.operations.clone(),
         })
     }
@@ -109,6 +113,13 @@ impl ModuleSurvey {
     }
 }
 
+/// How far the files that a module brings were looked at.
+enum Files {
+    None,
+    Open(FilesReader),
+    Seen,
+}
+
 /// Looks at the parts of a module as they come.
 pub(super) struct Survey {
     parser: Parser,
@@ -121,6 +132,8 @@ pub(super) struct Survey {
     functions: Vec<u32>,
     exports: Vec<(&'static str, ExternalKind, u32)>,
     custom_sections: u64,
+    files: Files,
+    door: bool,
     memory_pages: u64,
     memory_pages_max: Option<u64>,
     named: Named,
@@ -139,6 +152,8 @@ impl Survey {
             functions: Vec::new(),
             exports: Vec::new(),
             custom_sections: 0,
+            files: Files::None,
+            door: false,
             memory_pages: 0,
             memory_pages_max: None,
             named: Named::default(),
@@ -150,8 +165,21 @@ impl Survey {
 
     /// The next part, and how many bytes were passed over before it. Says whether to go on.
     pub(super) fn see(&mut self, unit: Unit, bytes: &[u8], skipped: u64) -> bool {
+        if unit == Unit::Contents {
+            if let Files::Open(files) = &mut self.files
+                && let Err(error) = files.update(bytes)
+            {
+                self.files = Files::Seen;
+                self.problems.push(error.into());
+            }
+            return true;
+        }
+        self.close_files();
         let seen = match unit {
             Unit::Name => {
+                if bytes[1..] == *FILES_SECTION.as_bytes() {
+                    self.open_files();
+                }
                 self.custom_sections += 1;
                 if self.custom_sections > CUSTOM_SECTIONS_MAX {
                     let limit = CUSTOM_SECTIONS_MAX;
@@ -168,6 +196,7 @@ impl Survey {
                 self.parse(bytes)
             }
             Unit::Part => self.parse(bytes),
+            Unit::Contents => Ok(()),
         };
         match seen {
             Ok(()) => self.understood,
@@ -175,6 +204,21 @@ impl Survey {
                 self.invalid(&error, skipped);
                 false
             }
+        }
+    }
+
+    fn open_files(&mut self) {
+        match self.files {
+            Files::None => self.files = Files::Open(FilesReader::new()),
+            _ => self.problems.push(FilesError::Twice.into()),
+        }
+    }
+
+    /// What comes next is no more of them.
+    fn close_files(&mut self) {
+        if let Files::Open(files) = &self.files {
+            self.problems.extend(files.finish().err().map(ModuleProblem::from));
+            self.files = Files::Seen;
         }
     }
 
@@ -204,6 +248,9 @@ impl Survey {
         }
         if !self.understood {
             return;
+        }
+        if whole {
+            self.close_files();
         }
         match self.parse(&[]) {
             _ if sections.came() < 8 => self.give_up(NO_WASM),
@@ -366,6 +413,7 @@ impl Survey {
             _ => None,
         };
         self.functions.extend(ty);
+        self.door |= import.module == "daee";
         if !self.name(import.module) || !self.name(import.name) {
             return;
         }
@@ -500,6 +548,7 @@ impl From<Survey> for ModuleSurvey {
             memory: survey.exports.iter().any(memory),
             memory_pages: survey.memory_pages,
             memory_pages_max: survey.memory_pages_max,
+            door: survey.door,
             operations: survey.named.names(),
             problems: survey.problems,
             unkeepable: survey.unkeepable,

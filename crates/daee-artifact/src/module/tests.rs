@@ -39,13 +39,13 @@ fn the_export_the_run_style_needs_is_named() {
 fn all_problems_are_named_at_once() {
     let wat = r#"(module
         (import "env" "open" (func))
-        (import "wasi_snapshot_preview1" "sock_accept" (func))
+        (import "wasi_snapshot_preview1" "sock_open" (func))
         (import "daee" "call" (func (param i64)))
         (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i32 i32) (result i32)))
         (func $f) (start $f) (export "_initialize" (func 0)))"#;
     let codes = [
         "DAEE-A024", // env.open
-        "DAEE-A024", // sock_accept
+        "DAEE-A024", // sock_open
         "DAEE-A025", // daee.call
         "DAEE-A025", // clock_time_get
         "DAEE-A027", // start

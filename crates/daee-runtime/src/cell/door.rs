@@ -5,13 +5,16 @@ use daee_artifact::RunStyle;
 use super::Way;
 use crate::ahead::{Ahead, Answered, Standing};
 use crate::engine::{Guest, Host, HostStop, Import};
+use crate::frame;
 use crate::protocol::{Birth, FromCell, OP_BYTES_MAX, ToCell, timed};
-use crate::{frame, wasi};
+use crate::wasi::{self, Wasi};
 
 /// The guest's side of the door: answers what it can, and carries the rest on.
 pub(crate) struct DoorHost {
     pub(super) way: Way,
     pub(super) birth: Box<Birth>,
+    /// What WASI keeps for the guest.
+    pub(crate) wasi: Wasi,
     pub(super) ahead: Ahead,
     answer: Kept,
     /// Operations of this turn.
@@ -45,13 +48,18 @@ fn moving(bytes: usize) -> u64 {
 }
 
 impl DoorHost {
-    pub(super) fn new(way: Way, birth: Box<Birth>) -> Self {
+    pub(super) fn new(way: Way, birth: Box<Birth>, wasi: Wasi) -> Self {
         let (ahead, answer) = (Ahead::default(), Kept::Here(Vec::new()));
-        Self { way, birth, ahead, answer, calls: 0, given: false, waited: Duration::ZERO }
+        Self { way, birth, wasi, ahead, answer, calls: 0, given: false, waited: Duration::ZERO }
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
         &self.birth.env
+    }
+
+    /// Most bytes of an input or an answer.
+    pub(crate) fn frame_max(&self) -> u64 {
+        self.birth.limits.door_frame_max.0
     }
 
     pub(crate) fn args(&self) -> &[String] {
@@ -64,6 +72,7 @@ impl DoorHost {
         self.answer = Kept::Here(Vec::new());
         self.calls = 0;
         self.given = false;
+        self.wasi.begin();
         self.waited = Duration::ZERO;
     }
 
@@ -179,6 +188,7 @@ impl DoorHost {
             return Ok(self.refuse(-3, "malformed", message));
         };
         let op = op.to_owned();
+        wasi::before(self, &op, guest)?;
         self.pass(&op, Input::Guest { at: in_at, len: in_len }, guest)
     }
 

@@ -14,9 +14,11 @@ pub(crate) use door::DoorHost;
 
 use crate::ahead::Standing;
 use crate::door::Door;
-use crate::engine::{Bounds, Code, Cranelift, Engine, HostStop, Instance, Kept, Stop};
+use crate::engine::{Bounds, Code, Cranelift, Engine, Guest, HostStop, Instance, Kept, Stop};
 use crate::jail;
+use crate::mapped::Mapped;
 use crate::protocol::{Birth, Ended, FromCell, Link, LinkError, Machine, PAGES_BATCH, ToCell};
+use crate::wasi::{self, Manners, Wasi};
 
 /// What stands around a cell beside its memory: nothing within the supervisor's own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +56,12 @@ pub(crate) struct Refused {
 }
 
 /// Serves a supervisor until it goes.
-pub(crate) fn serve(link: Link, code: &[u8], walls: Walls) {
+pub(crate) fn serve(link: Link, mapped: &Mapped, walls: Walls) {
     // Whatever went wrong, the supervisor sees the link close.
-    let _ = run(link, code, walls);
+    let _ = run(link, mapped, walls);
 }
 
-fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
+fn run(mut link: Link, mapped: &Mapped, walls: Walls) -> Result<(), LinkError> {
     let ToCell::Birth(birth) = link.hear_supervisor()? else { return Err(unexpected()) };
     let mut pages = Vec::new();
     loop {
@@ -69,7 +71,7 @@ fn run(mut link: Link, code: &[u8], walls: Walls) -> Result<(), LinkError> {
             _ => return Err(unexpected()),
         }
     }
-    let mut cell = match Cell::load(Way::Link(link), birth, pages, code, walls) {
+    let mut cell = match Cell::load(Way::Link(link), birth, pages, mapped, walls) {
         Ok(cell) => cell,
         Err(refusal) => {
             let (Way::Link(mut link), Refused { developer, why }) = *refusal else {
@@ -99,6 +101,29 @@ fn unexpected() -> LinkError {
     LinkError::Malformed("a message that has no place here".into())
 }
 
+/// A guest that has returned: its fuel, and no memory.
+struct Tank(u64);
+
+impl Guest for Tank {
+    fn bytes(&self, _: u32, _: u32) -> Option<&[u8]> {
+        None
+    }
+    fn write(&mut self, _: u32, _: &[u8]) -> bool {
+        false
+    }
+    fn fuel(&self) -> u64 {
+        self.0
+    }
+    fn set_fuel(&mut self, fuel: u64) {
+        self.0 = fuel;
+    }
+    fn take_fuel(&mut self, fuel: u64) -> Result<(), HostStop> {
+        let left = self.0.checked_sub(fuel);
+        self.0 = left.unwrap_or(0);
+        left.map(|_| ()).ok_or(HostStop::Fuel)
+    }
+}
+
 /// A turn, over.
 pub(crate) struct Over {
     pub(crate) fuel: u64,
@@ -123,7 +148,7 @@ impl Cell {
         way: Way,
         birth: Box<Birth>,
         pages: Vec<(u32, Page)>,
-        code: &[u8],
+        mapped: &Mapped,
         walls: Walls,
     ) -> Result<Self, Box<(Way, Refused)>> {
         let kept = Kept::new(birth.limits.memory_max.0, None).and_then(|mut kept| {
@@ -140,7 +165,7 @@ impl Cell {
             }
         };
         if walls == Walls::Process {
-            jail::limit_memory(birth.limits.memory_max.0, code.len() as u64);
+            jail::limit_memory(birth.limits.memory_max.0, mapped.bytes() as u64);
         }
         let bounds = Bounds {
             memory_bytes_max: birth.limits.memory_max.0,
@@ -148,7 +173,7 @@ impl Cell {
         };
         // SAFETY: the supervisor gave this code out of its authenticated cache.
         #[allow(unsafe_code)]
-        let loaded = unsafe { Cranelift.load(code, bounds) };
+        let loaded = unsafe { Cranelift.load(mapped.code(), bounds) };
         if walls == Walls::Process && jail::seal_cell(jail::ALL) & jail::SECCOMP == 0 {
             // Stage one went up, so this one can; no guest runs behind half of the walls.
             let why = "its walls could not be closed".into();
@@ -159,7 +184,13 @@ impl Cell {
             Err(why) => return Err(Box::new((way, Refused { developer: false, why }))),
         };
         let style = birth.style;
-        let host = Arc::new(Mutex::new(DoorHost::new(way, birth)));
+        let manners = match style {
+            RunStyle::Resident if !mapped.door() => Manners::Lines,
+            RunStyle::PerEvent if !mapped.door() => Manners::Cgi,
+            _ => Manners::Log,
+        };
+        let wasi = Wasi::new(mapped.clone(), manners);
+        let host = Arc::new(Mutex::new(DoorHost::new(way, birth, wasi)));
         let mut cell = Self { code, host, style, kept, instance: None };
         match cell.instantiate() {
             Ok(instance) => {
@@ -214,6 +245,7 @@ impl Cell {
         if result.is_ok() {
             result = instance.call(if reactor { "daee_turn" } else { "_start" });
         }
+        let result = self.finish(instance.as_mut(), result);
         let fuel = fuel_turn.saturating_sub(instance.fuel());
         let how = match self.ended(result)? {
             Ended::Returned(_) if !reactor => Ended::Exited(0),
@@ -225,6 +257,15 @@ impl Cell {
             self.instance = Some(instance);
         }
         Ok(Over { fuel, how, changed })
+    }
+
+    /// What a guest wrote and did not end goes out after it has returned.
+    fn finish(&self, instance: &mut dyn Instance, result: Result<i32, Stop>) -> Result<i32, Stop> {
+        let code = result?;
+        let mut tank = Tank(instance.fuel());
+        let ended = wasi::end(&mut self.lock(), code == 0, &mut tank);
+        instance.set_fuel(tank.0);
+        ended.map(|()| code).map_err(Stop::Host)
     }
 
     fn instantiate(&self) -> Result<Box<dyn Instance>, String> {

@@ -272,20 +272,57 @@ fn imports(store: &mut Store, env: &FunctionEnv<Door>) -> Imports {
         "wasi_snapshot_preview1" "clock_time_get" clock_time_get(a: i32, b: i64, c: i32);
         "wasi_snapshot_preview1" "environ_get" environ_get(a: i32, b: i32);
         "wasi_snapshot_preview1" "environ_sizes_get" environ_sizes_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_advise" fd_advise(a: i32, b: i64, c: i64, d: i32);
+        "wasi_snapshot_preview1" "fd_allocate" fd_allocate(a: i32, b: i64, c: i64);
         "wasi_snapshot_preview1" "fd_close" fd_close(a: i32);
+        "wasi_snapshot_preview1" "fd_datasync" fd_datasync(a: i32);
         "wasi_snapshot_preview1" "fd_fdstat_get" fd_fdstat_get(a: i32, b: i32);
         "wasi_snapshot_preview1" "fd_fdstat_set_flags" fd_fdstat_set_flags(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_fdstat_set_rights"
+            fd_fdstat_set_rights(a: i32, b: i64, c: i64);
         "wasi_snapshot_preview1" "fd_filestat_get" fd_filestat_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_filestat_set_size" fd_filestat_set_size(a: i32, b: i64);
+        "wasi_snapshot_preview1" "fd_filestat_set_times"
+            fd_filestat_set_times(a: i32, b: i64, c: i64, d: i32);
+        "wasi_snapshot_preview1" "fd_pread" fd_pread(a: i32, b: i32, c: i32, d: i64, e: i32);
         "wasi_snapshot_preview1" "fd_prestat_dir_name" fd_prestat_dir_name(a: i32, b: i32, c: i32);
         "wasi_snapshot_preview1" "fd_prestat_get" fd_prestat_get(a: i32, b: i32);
+        "wasi_snapshot_preview1" "fd_pwrite" fd_pwrite(a: i32, b: i32, c: i32, d: i64, e: i32);
         "wasi_snapshot_preview1" "fd_read" fd_read(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "fd_readdir" fd_readdir(a: i32, b: i32, c: i32, d: i64, e: i32);
+        "wasi_snapshot_preview1" "fd_renumber" fd_renumber(a: i32, b: i32);
         "wasi_snapshot_preview1" "fd_seek" fd_seek(a: i32, b: i64, c: i32, d: i32);
+        "wasi_snapshot_preview1" "fd_sync" fd_sync(a: i32);
+        "wasi_snapshot_preview1" "fd_tell" fd_tell(a: i32, b: i32);
         "wasi_snapshot_preview1" "fd_write" fd_write(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "path_create_directory"
+            path_create_directory(a: i32, b: i32, c: i32);
+        "wasi_snapshot_preview1" "path_filestat_get"
+            path_filestat_get(a: i32, b: i32, c: i32, d: i32, e: i32);
+        "wasi_snapshot_preview1" "path_filestat_set_times"
+            path_filestat_set_times(a: i32, b: i32, c: i32, d: i32, e: i64, f: i64, g: i32);
+        "wasi_snapshot_preview1" "path_link"
+            path_link(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32, g: i32);
         "wasi_snapshot_preview1" "path_open"
             path_open(a: i32, b: i32, c: i32, d: i32, e: i32, f: i64, g: i64, h: i32, i: i32);
+        "wasi_snapshot_preview1" "path_readlink"
+            path_readlink(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
+        "wasi_snapshot_preview1" "path_remove_directory"
+            path_remove_directory(a: i32, b: i32, c: i32);
+        "wasi_snapshot_preview1" "path_rename"
+            path_rename(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
+        "wasi_snapshot_preview1" "path_symlink"
+            path_symlink(a: i32, b: i32, c: i32, d: i32, e: i32);
+        "wasi_snapshot_preview1" "path_unlink_file" path_unlink_file(a: i32, b: i32, c: i32);
         "wasi_snapshot_preview1" "poll_oneoff" poll_oneoff(a: i32, b: i32, c: i32, d: i32);
+        "wasi_snapshot_preview1" "proc_raise" proc_raise(a: i32);
         "wasi_snapshot_preview1" "random_get" random_get(a: i32, b: i32);
         "wasi_snapshot_preview1" "sched_yield" sched_yield();
+        "wasi_snapshot_preview1" "sock_accept" sock_accept(a: i32, b: i32, c: i32);
+        "wasi_snapshot_preview1" "sock_recv"
+            sock_recv(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
+        "wasi_snapshot_preview1" "sock_send" sock_send(a: i32, b: i32, c: i32, d: i32, e: i32);
+        "wasi_snapshot_preview1" "sock_shutdown" sock_shutdown(a: i32, b: i32);
     }
     let exit = Function::new_typed_with_env(
         store,

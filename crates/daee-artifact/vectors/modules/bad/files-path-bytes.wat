@@ -1,0 +1,7 @@
+;; A path that is not UTF-8.
+;; run: reactor
+;; codes: DAEE-A029
+(module
+  (@custom "daee.files" "\01\01\00\00\00\01\00\00\00\ff\01\00\00\001")
+  (memory (export "memory") 1)
+  (func (export "daee_turn") (result i32) (i32.const 0)))

@@ -1,0 +1,8 @@
+;; Two sections of files.
+;; run: reactor
+;; codes: DAEE-A029
+(module
+  (@custom "daee.files" "\01\01\00\00\00\01\00\00\00a\01\00\00\001")
+  (@custom "daee.files" "\01\01\00\00\00\01\00\00\00b\01\00\00\001")
+  (memory (export "memory") 1)
+  (func (export "daee_turn") (result i32) (i32.const 0)))

@@ -1,0 +1,7 @@
+;; Files of another version.
+;; run: reactor
+;; codes: DAEE-A029
+(module
+  (@custom "daee.files" "\02\01\00\00\00\01\00\00\00a\01\00\00\001")
+  (memory (export "memory") 1)
+  (func (export "daee_turn") (result i32) (i32.const 0)))

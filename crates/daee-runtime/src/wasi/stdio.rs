@@ -1,0 +1,249 @@
+//! Standard streams. What is written is log, by lines; a program that imports nothing from `daee` speaks
+//! through them besides: per event by CGI (RFC 3875), as a resident by JSON lines.
+
+use serde_json::{Map, Value, json};
+
+use super::errno::{FBIG, IO, NOSPC};
+use super::{Call, Done};
+use crate::frame;
+use crate::protocol::OP_BYTES_MAX;
+
+mod base64;
+mod cgi;
+
+/// Longest line of a log; a longer one is more than one.
+const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// What standard input and output are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Nothing, and log.
+    Log,
+    /// A request and its answer.
+    Cgi,
+    /// One JSON object a line: events and answers, and operations.
+    Lines,
+}
+
+/// What is under way on standard streams.
+pub(super) struct Streams {
+    manners: Manners,
+    output: Vec<u8>,
+    errors: Vec<u8>,
+    /// What standard input has, and how much of it was read.
+    input: Vec<u8>,
+    read: usize,
+    /// By CGI, once the event was asked for.
+    request: Option<cgi::Request>,
+}
+
+impl Streams {
+    pub(super) fn new(manners: Manners) -> Self {
+        Self {
+            manners,
+            output: Vec::new(),
+            errors: Vec::new(),
+            input: Vec::new(),
+            read: 0,
+            request: None,
+        }
+    }
+
+    pub(super) fn manners(&self) -> Manners {
+        self.manners
+    }
+
+    /// What an event adds to the environment.
+    pub(super) fn environment(&self) -> &[(String, String)] {
+        self.request.as_ref().map_or(&[], |request| &request.environment)
+    }
+
+    fn give(&mut self, bytes: Vec<u8>) {
+        if self.read == self.input.len() {
+            (self.input, self.read) = (bytes, 0);
+        } else {
+            self.input.extend(bytes);
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Asks for the event that the program is started for, if it comes by CGI.
+    pub(super) fn hear_request(&mut self) -> Done {
+        let streams = &self.host.wasi.streams;
+        if streams.manners != Manners::Cgi || streams.request.is_some() {
+            return Ok(());
+        }
+        let (head, body) = self.ask("event.next", &json!({}), b"")?;
+        let request = cgi::Request::new(&head, body.len());
+        let streams = &mut self.host.wasi.streams;
+        streams.request = Some(request);
+        streams.give(body);
+        Ok(())
+    }
+
+    pub(super) fn read_input(&mut self, wanted: u32) -> Done<Vec<u8>> {
+        self.hear_request()?;
+        let streams = &self.host.wasi.streams;
+        if streams.manners == Manners::Lines && streams.read == streams.input.len() && wanted > 0 {
+            // Nothing is left to be read but the next event.
+            self.flush()?;
+            let line = self.line("event.next", &Map::new(), b"")?;
+            self.host.wasi.streams.give(line);
+        }
+        let streams = &mut self.host.wasi.streams;
+        let rest = &streams.input[streams.read..];
+        let bytes = rest[..rest.len().min(wanted as usize)].to_vec();
+        streams.read += bytes.len();
+        self.guest.take_fuel(bytes.len() as u64 / 16)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn write_output(&mut self, bytes: &[u8]) -> Done {
+        self.hear_request()?;
+        self.guest.take_fuel(bytes.len() as u64 / 16)?;
+        let most = self.host.frame_max() as usize;
+        let streams = &mut self.host.wasi.streams;
+        let answers = streams.request.as_ref().is_some_and(|request| request.is_answered);
+        if answers {
+            if streams.output.len() + bytes.len() > most {
+                return Err(FBIG.into());
+            }
+            streams.output.extend(bytes);
+            return Ok(());
+        }
+        if streams.manners == Manners::Lines && streams.input.len() - streams.read > 2 * most {
+            // It asks and asks, and never reads an answer.
+            return Err(NOSPC.into());
+        }
+        let lines = streams.manners == Manners::Lines;
+        streams.output.extend(bytes);
+        loop {
+            let output = &self.host.wasi.streams.output;
+            // An operation is read whole; its body may be half as long again in base64.
+            let object = lines && output.first() == Some(&b'{');
+            let longest = if object { most / 2 * 3 + LINE_BYTES_MAX } else { LINE_BYTES_MAX };
+            let Some(end) = end_of_line(output, longest) else { return Ok(()) };
+            let line: Vec<u8> = self.host.wasi.streams.output.drain(..end).collect();
+            if object && self.operation(&line)? {
+                continue;
+            }
+            self.log("info", &line)?;
+        }
+    }
+
+    pub(super) fn write_errors(&mut self, bytes: &[u8]) -> Done {
+        self.host.wasi.streams.errors.extend(bytes);
+        while let Some(end) = end_of_line(&self.host.wasi.streams.errors, LINE_BYTES_MAX) {
+            let line: Vec<u8> = self.host.wasi.streams.errors.drain(..end).collect();
+            self.log("warn", &line)?;
+        }
+        Ok(())
+    }
+
+    /// Logs what stands on lines that have not ended.
+    pub(super) fn flush(&mut self) -> Done {
+        let streams = &mut self.host.wasi.streams;
+        if !streams.request.as_ref().is_some_and(|request| request.is_answered) {
+            let output = std::mem::take(&mut streams.output);
+            self.log("info", &output)?;
+        }
+        let errors = std::mem::take(&mut self.host.wasi.streams.errors);
+        self.log("warn", &errors)
+    }
+
+    /// The program is over.
+    pub(super) fn end(&mut self, kept: bool) -> Done {
+        self.flush()?;
+        let output = std::mem::take(&mut self.host.wasi.streams.output);
+        if !kept || output.is_empty() {
+            return Ok(());
+        }
+        let (head, body) = cgi::answer(&output);
+        match self.ask("event.answer", &head, body) {
+            Err(super::Fail::Errno(_)) => {
+                let text = "the answer on standard output is not one that can be given";
+                self.log("warn", text.as_bytes())?;
+                self.ask("event.answer", &json!({"status": 500}), b"").map(|_| ())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// What a program prints too much is cut in its log, and it is not told.
+    fn log(&mut self, level: &str, text: &[u8]) -> Done {
+        let text = String::from_utf8_lossy(text);
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Ok(());
+        }
+        match self.ask("log", &json!({"level": level, "text": text}), b"") {
+            Err(super::Fail::Stop(stop)) => Err(stop.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does the operation that a line is, if it is one.
+    fn operation(&mut self, line: &[u8]) -> Done<bool> {
+        // Reading JSON takes longer than moving bytes.
+        self.guest.take_fuel(line.len() as u64)?;
+        let Ok(Value::Object(mut head)) = serde_json::from_slice(line) else { return Ok(false) };
+        let Some(Value::String(op)) = head.remove("op") else { return Ok(false) };
+        let body = match (head.remove("body"), head.remove("body_base64")) {
+            (None, None) => Some(Vec::new()),
+            (Some(Value::String(text)), None) => Some(text.into_bytes()),
+            (None, Some(Value::String(text))) => base64::decode(&text),
+            _ => None,
+        };
+        let answer = match body {
+            None => refusal("malformed", "give body, a text, or body_base64, and not both"),
+            Some(_) if op.len() > OP_BYTES_MAX => {
+                refusal("unknown", "there is no operation with so long a name")
+            }
+            Some(body) => {
+                super::before(self.host, &op, self.guest)?;
+                self.line(&op, &head, &body)?
+            }
+        };
+        self.host.wasi.streams.give(answer);
+        Ok(true)
+    }
+
+    /// Does an operation; its answer, or its refusal, as a line.
+    fn line(&mut self, op: &str, head: &Map<String, Value>, body: &[u8]) -> Done<Vec<u8>> {
+        let input = frame::encode(&Value::Object(head.clone()), body);
+        let most = self.host.frame_max();
+        if input.len() as u64 > most {
+            return Ok(refusal("limit", &format!("an input is at most {most} bytes")));
+        }
+        self.host.operate(op, input, self.guest)?;
+        let (mut head, body) = frame::decode(self.host.answer()).ok_or(IO)?;
+        if !body.is_empty() {
+            let (name, body) = match std::str::from_utf8(body) {
+                Ok(text) => ("body", text.to_owned()),
+                Err(_) => ("body_base64", base64::encode(body)),
+            };
+            head.insert(name.to_owned(), Value::String(body));
+        }
+        let line = line_of(&Value::Object(head));
+        self.guest.take_fuel(line.len() as u64)?;
+        Ok(line)
+    }
+}
+
+fn refusal(code: &str, message: &str) -> Vec<u8> {
+    line_of(&json!({"code": code, "message": message}))
+}
+
+fn line_of(head: &Value) -> Vec<u8> {
+    let mut line = frame::spelled(head).into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// Behind the end of the first line, or where one that is too long is cut.
+fn end_of_line(bytes: &[u8], longest: usize) -> Option<usize> {
+    let within = &bytes[..bytes.len().min(longest)];
+    let end = within.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+    end.or_else(|| (bytes.len() >= longest).then_some(longest))
+}
