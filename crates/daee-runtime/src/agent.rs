@@ -231,8 +231,7 @@ impl Agent {
             // What it did is dropped, and its cell with it.
             (outcome, fuel, cell_lives) = (recorded, used, false);
             if outcome == Outcome::Lost {
-                door.logs.clear();
-                door.progress.log = log_before;
+                door.lose(log_before);
             }
         }
         if let Outcome::Killed { why } = &mut outcome {
@@ -377,11 +376,11 @@ impl Agent {
 
     /// Is born again as a recording says: with these bounds, and of a resident with nothing in memory.
     pub(crate) fn born_again(&mut self, bounds: &Bounds) -> Result<(), StartError> {
-        let same = self.bounds() == *bounds && self.module.style() != RunStyle::Resident;
-        self.limits = Limits::of_bounds(bounds, self.limits.wall_turn_millis);
-        self.state.set_quota(bounds.quota);
         // One that has just been born has done nothing yet.
-        if !same && !(self.newborn && self.bounds() == *bounds) {
+        let empty = self.newborn || self.module.style() != RunStyle::Resident;
+        if !empty || self.bounds() != *bounds {
+            self.limits = Limits::of_bounds(bounds, self.limits.wall_turn_millis);
+            self.state.set_quota(bounds.quota);
             self.cell = None;
         }
         if self.cell.is_none() {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use daee_artifact::RunStyle;
 use daee_transcript::{Bounds, Entry, entries};
-use daee_types::{ByteSize, Coded, Fault, Timestamp, Word};
+use daee_types::{ByteSize, Coded, Fault, Timestamp, Word, sha256};
 
 use crate::check::{Beside, Check, Recorded};
 use crate::frame::hex;
@@ -222,8 +222,9 @@ pub fn replay(
     recording: &Recording,
     mut watch: impl FnMut(Replaying<'_>) -> ControlFlow<()>,
 ) -> Result<Replayed, ReplayError> {
+    // By the hash that they have, whatever is said of them.
     let beside: Beside<'_> =
-        recording.bodies.iter().map(|(hash, bytes)| (*hash, bytes.as_slice())).collect();
+        recording.bodies.iter().map(|(_, bytes)| (sha256(bytes), bytes.as_slice())).collect();
     let plan = Plan::of(&launch, recording, &beside)?;
     let mut agent = plan.start(runtime, launch, recording)?;
     let from = agent.marks();
@@ -369,7 +370,8 @@ impl Plan {
         let launch = Launch { snapshot, limits, ..launch };
         let mut agent = Agent::start(runtime, launch, Box::new(Nothing::default()))
             .map_err(|error| ReplayError::CannotRun(CannotRun::Start(error.to_string())))?;
-        agent.newborn = self.begins_at_birth;
+        // A life begins with a birth. Later a reactor's cell may have been there before.
+        agent.newborn = self.begins_at_birth || agent.marks().turn == 0;
         Ok(agent)
     }
 }

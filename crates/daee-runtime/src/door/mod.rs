@@ -5,7 +5,7 @@ mod files;
 
 use daee_policy::Policy;
 use daee_state::{Draft, Effect, Expected, StateError};
-use daee_transcript::{Entry, Frame, Level, LogLine, Progress, Segment};
+use daee_transcript::{Entry, Frame, Level, Log, LogLine, Progress, Segment};
 use daee_types::{Timestamp, Word, sha256};
 use serde_json::{Map, Value, json};
 
@@ -202,6 +202,13 @@ impl<'a> Door<'a> {
     /// Adds a line to the log, the node's own or the agent's.
     pub(crate) fn line(&mut self, level: Level, text: &str) {
         self.logs.push(self.progress.log.append(self.now(), self.turn, level, text));
+    }
+
+    /// Forgets what the turn logged and waited for: who came after it knew nothing of either.
+    pub(crate) fn lose(&mut self, log_before: Log) {
+        self.logs.clear();
+        self.progress.log = log_before;
+        self.waited_millis = 0;
     }
 
     /// Ends the turn in log and transcript.
