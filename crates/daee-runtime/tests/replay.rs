@@ -287,7 +287,8 @@ fn everything(isolation: Isolation) -> Recorded {
     run.script(&[("state.get", r#"{"key":"p/1"}"#, b"")]);
     run.released(2);
     run.turn(Event::Tick { block_hash: [8; 32] });
-    run.turn(Event::Message { from: "agent".into(), body: vec![0; 3000] });
+    let long = frame::encode(&json!({"text": "long".repeat(700)}), b"");
+    run.turn(Event::Message { from: "agent".into(), body: raw(&[(b"log", &long)]) });
     run.script(&[("chain.publish", r#"{"topic":"price"}"#, b"2"), ("http.fetch", OK, b"")]);
     run.turn(Event::Stop { deadline: NOW });
     run
