@@ -24,11 +24,7 @@ pub enum Command {
     /// Take stake out: begin unbonding, or withdraw what is unbonded
     Unstake(Unstake),
     /// What stands between agents and this machine, and how to get what is missing
-    Doctor {
-        /// One JSON object instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(Doctor),
 }
 
 impl Command {
@@ -68,12 +64,30 @@ pub struct Run {
     /// The keystore's password; asked for at the terminal if left out
     #[arg(long, value_name = "FILE", env = "DAEE_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
+    /// The least sandbox level on which agents are run, in place of the one in the settings
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub sandbox_min: Option<u8>,
     /// Print one line of JSON when the node is up
     #[arg(long)]
     pub json: bool,
     /// End when standard input does, as it does when whoever started the node is gone
     #[arg(long)]
     pub until_stdin_closes: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// The level that is wanted: exit with 1 where this machine has less
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u8).range(0..=3)
+    )]
+    pub sandbox_min: u8,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -42,7 +42,7 @@ fn act(command: Command) -> Result<ExitCode, Failure> {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Stake(arguments) => stake::stake(arguments).await,
             Command::Unstake(arguments) => stake::unstake(arguments).await,
-            Command::Doctor { json } => doctor::doctor(json),
+            Command::Doctor(arguments) => doctor::doctor(&arguments),
         }
     });
     // What still blocks outside must not keep the process.

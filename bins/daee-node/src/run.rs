@@ -12,7 +12,10 @@ use tokio::{
 use crate::{arguments::Run, failure::Failure};
 
 pub async fn run(arguments: Run) -> Result<ExitCode, Failure> {
-    let settings = settings(&arguments.config)?;
+    let mut settings = settings(&arguments.config)?;
+    if let Some(level) = arguments.sandbox_min {
+        settings.sandbox_level_min = level;
+    }
     let key = Key::unlock(&arguments.key, arguments.password_file.as_deref())?;
     let host = Host::start(settings, Arc::new(key)).await?;
     if arguments.json {
@@ -21,10 +24,15 @@ pub async fn run(arguments: Run) -> Result<ExitCode, Failure> {
             "account": host.operator(),
             "pid": std::process::id(),
             "sandbox_level": host.sandbox().level,
+            "runs_agents": host.refusal().is_none(),
         });
         println!("{ready}");
     } else {
         println!("node {} answers at {}", host.operator(), host.api_url());
+        match host.refusal() {
+            Some(refusal) => println!("{refusal}"),
+            None => println!("sandbox level {}", host.sandbox().level),
+        }
     }
     told_to_end(arguments.until_stdin_closes).await?;
     host.stop().await;

@@ -21,8 +21,8 @@ use daee_http::{
 use daee_ipfs::{Blocks as _, gateway_routes};
 use daee_lifecycle::{
     BODY_SIGNED_MAX, Caller, CheckpointInfo, ContentAnswer, Level, Lifecycle, LifecycleError,
-    LogLine, LogQuery, NodeInfo, Phase, REQUEST_HEADER, SESSION_HEADER, SessionError, Spend,
-    Status, StopAnswer, UpdateAnswer, deployment_of_host, endpoint_label,
+    LogLine, LogQuery, NodeInfo, Phase, REQUEST_HEADER, SESSION_HEADER, Sandbox, SessionError,
+    Spend, Status, StopAnswer, UpdateAnswer, deployment_of_host, endpoint_label,
 };
 use daee_runtime::RUNTIME_VERSION;
 use daee_types::{ByteSize, Coded, DeploymentId, StateRoot, sha256};
@@ -229,6 +229,16 @@ async fn take_content(State(api): State<Api>, request: Request) -> Response {
             let max = package::PACKAGE_BYTES_MAX;
             error_answer(413, &LifecycleError::Malformed(format!("a package has at most {max} B")))
         }
+    }
+}
+
+fn sandbox(shared: &Shared) -> Sandbox {
+    let report = shared.runtime.sandbox();
+    Sandbox {
+        level: report.level,
+        level_min: shared.settings.sandbox_level_min,
+        missing: report.missing().map(|wall| wall.name.to_owned()).collect(),
+        system_calls: report.system_calls.len().try_into().unwrap_or(u32::MAX),
     }
 }
 
@@ -481,6 +491,7 @@ impl Lifecycle for Api {
             capacity: shared.capacity,
             free: shared.free(),
             leases: shared.held().len().try_into().unwrap_or(u32::MAX),
+            sandbox: sandbox(shared),
         })
     }
 

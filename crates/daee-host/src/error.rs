@@ -18,19 +18,6 @@ pub enum HostError {
     /// The chain cannot be used.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The sandbox of this machine is weaker than the operator asks for.
-    #[error(
-        "the sandbox reaches level {level} of the {wanted} that are wanted; missing: {missing}: mend that, or set \
-         `sandbox_level_min` to {level} and accept the difference"
-    )]
-    Sandbox {
-        /// What this machine reaches.
-        level: u8,
-        /// What the settings ask for.
-        wanted: u8,
-        /// Walls that do not stand, and how to get each.
-        missing: String,
-    },
     /// A part of the node cannot be used as it is set up.
     #[error("{what} cannot be used: {why}")]
     Setup {
@@ -53,7 +40,6 @@ impl Coded for HostError {
             Self::NotRegistered { .. } => "DAEE-N001",
             Self::Bind(error) => error.code(),
             Self::Chain(error) => error.code(),
-            Self::Sandbox { .. } => "DAEE-N002",
             Self::Setup { .. } => "DAEE-N003",
         }
     }
@@ -62,6 +48,30 @@ impl Coded for HostError {
             Self::Chain(error) => error.fault(),
             _ => Fault::Node,
         }
+    }
+}
+
+/// Why a node runs no agents: the sandbox of its machine is weaker than its operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this node runs no agents and bids for none: the sandbox reaches level {level} of the {wanted} that are wanted; \
+     missing: {missing}: mend that, or set `sandbox_level_min` to {level} and accept the difference"
+)]
+pub struct Refusal {
+    /// What this machine reaches.
+    pub level: u8,
+    /// What the settings ask for.
+    pub wanted: u8,
+    /// Walls that do not stand, and how to get each.
+    pub missing: String,
+}
+
+impl Coded for Refusal {
+    fn code(&self) -> &'static str {
+        "DAEE-N002"
+    }
+    fn fault(&self) -> Fault {
+        Fault::Node
     }
 }
 

@@ -10,17 +10,19 @@ use daee_chain::{Account, Chain, Cursor, Deployment, Phase};
 use daee_egress::{Egress, EgressSettings, MapHost, Resolver, route_addresses};
 use daee_http::{Client, Roots, Server, ServerLimits, bind};
 use daee_lifecycle::Gate;
-use daee_runtime::{RUNTIME_VERSION, Runtime, RuntimeConfig};
+use daee_runtime::{RUNTIME_VERSION, Runtime, RuntimeConfig, SandboxReport};
 use daee_signer::CheckpointSigner;
 use daee_store::Store;
-use daee_types::{Address, ByteSize, DeploymentId, EpochId, Resources, Sign, keccak256};
+use daee_types::{
+    Address, ByteSize, Coded as _, DeploymentId, EpochId, Resources, Sign, keccak256,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
 use crate::{
-    HostError, HostSettings,
+    HostError, HostSettings, Refusal,
     agents::{AgentHandle, Sealed},
     api, clock,
     content::Content,
@@ -280,6 +282,9 @@ impl Host {
             tokio::spawn(driver::follow(shared.clone(), cursor, stopped.clone())),
             tokio::spawn(driver::keep_contact(shared.clone(), stopped)),
         ];
+        if let Some(refusal) = shared.refusal() {
+            tracing::error!(code = refusal.code(), "{refusal}");
+        }
         tracing::info!(%account, address = %server.address(), "the node is up");
         Ok(Self { shared, server, stop, tasks })
     }
@@ -295,8 +300,13 @@ impl Host {
     }
 
     /// What stands between agents and this machine.
-    pub fn sandbox(&self) -> daee_runtime::SandboxReport {
+    pub fn sandbox(&self) -> SandboxReport {
         self.shared.runtime.sandbox()
+    }
+
+    /// Why this node runs no agents and bids for none, if it does not.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.shared.refusal()
     }
 
     /// Ends every agent between two turns and lets the disk have all of it. Leases are kept: the next
@@ -314,6 +324,17 @@ impl Host {
 }
 
 impl Shared {
+    /// Why no agent is run here.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let (report, wanted) = (self.runtime.sandbox(), self.settings.sandbox_level_min);
+        let missing = || report.missing().map(|wall| format!("{} ({})", wall.name, wall.how));
+        (report.level < wanted).then(|| Refusal {
+            level: report.level,
+            wanted,
+            missing: missing().collect::<Vec<_>>().join(", "),
+        })
+    }
+
     /// Content is looked for with other nodes first, then at the operator's gateways.
     pub fn use_sources(&self) {
         let nodes = self.peers.others().into_iter().map(|node| node.endpoint);
@@ -328,19 +349,9 @@ fn runtime(settings: &HostSettings, operator: &dyn Sign) -> Result<Runtime, Host
         .map_err(|error| HostError::setup("the signer", error))?;
     let config = RuntimeConfig::new(settings.dir.join("compiled"), keccak256(seed.0));
     let runtime = Runtime::new(config).map_err(|error| HostError::setup("the runtime", error))?;
-    let report = runtime.sandbox();
-    if report.level < settings.sandbox_level_min {
-        let missing: Vec<_> = report
-            .walls
-            .iter()
-            .filter(|wall| !wall.stands)
-            .map(|wall| format!("{} ({})", wall.name, wall.how))
-            .collect();
-        return Err(HostError::Sandbox {
-            level: report.level,
-            wanted: settings.sandbox_level_min,
-            missing: missing.join(", "),
-        });
+    let highest = SandboxReport::LEVEL_MAX;
+    if settings.sandbox_level_min > highest {
+        return Err(HostError::setup("`sandbox_level_min`", format!("the highest is {highest}")));
     }
     Ok(runtime)
 }

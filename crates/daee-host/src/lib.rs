@@ -19,6 +19,6 @@ mod settings;
 mod share;
 mod worker;
 
-pub use error::HostError;
+pub use error::{HostError, Refusal};
 pub use host::Host;
 pub use settings::HostSettings;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use daee_chain::Contracts;
+use daee_runtime::SandboxReport;
 use daee_types::{ByteSize, Resources};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,7 @@ pub struct HostSettings {
     /// How many other nodes are asked to keep each opened checkpoint.
     #[serde(default = "copies_default")]
     pub checkpoint_copies: usize,
-    /// The least sandbox level on which agents are run here.
+    /// The least sandbox level on which agents are run here. Below it the node starts, answers, and takes none.
     #[serde(default = "sandbox_level_default")]
     pub sandbox_level_min: u8,
     /// Names that an operator of a development network sends to addresses of this machine, as `NAME=IP:PORT`.
@@ -75,7 +76,7 @@ fn copies_default() -> usize {
     2
 }
 fn sandbox_level_default() -> u8 {
-    2
+    SandboxReport::LEVEL_MAX
 }
 fn rebirth_turns_default() -> u64 {
     1_000

@@ -9,7 +9,7 @@ use daee_manifest::Manifest;
 use daee_runtime::{Launch, Limits, Module, Snapshot};
 use daee_state::Effect;
 use daee_store::{AgentStore, LogReader};
-use daee_types::{DeploymentId, EpochId, StateRoot, Word};
+use daee_types::{Coded as _, DeploymentId, EpochId, StateRoot, Word};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -105,7 +105,14 @@ impl Worker {
         }
     }
 
+    /// A node whose sandbox is too weak neither reads with the aim to bid, nor takes up what it holds.
+    fn willing(&self) -> Result<(), String> {
+        let refusal = self.shared.refusal();
+        refusal.map_or(Ok(()), |refusal| Err(format!("{}: {refusal}", refusal.code())))
+    }
+
     async fn read(&self, version: &Version, state_root: &StateRoot) -> Result<(), String> {
+        self.willing()?;
         let package = self.package(version).await?;
         self.prepare(&package).await?;
         if !state_root.is_zero() {
@@ -151,6 +158,7 @@ impl Worker {
         version: Version,
         from: From,
     ) -> Result<Version, String> {
+        self.willing()?;
         let dir = self.shared.store.agent_dir(self.id, &epoch);
         let opened = match from {
             From::Kept => {

@@ -16,8 +16,8 @@ pub use session::{
     SESSION_HEADER, SESSION_MILLIS_MAX, Session, SessionError, SignedSession, request_digest,
 };
 pub use words::{
-    CheckpointInfo, ContentAnswer, LOG_LINES_MAX, Level, LogLine, LogQuery, NodeInfo, Phase, Spend,
-    Status, StopAnswer, UpdateAnswer,
+    CheckpointInfo, ContentAnswer, LOG_LINES_MAX, Level, LogLine, LogQuery, NodeInfo, Phase,
+    Sandbox, Spend, Status, StopAnswer, UpdateAnswer,
 };
 
 /// Who calls.

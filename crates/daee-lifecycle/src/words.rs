@@ -187,6 +187,21 @@ pub struct NodeInfo {
     pub free: Resources,
     /// Leases it holds.
     pub leases: u32,
+    /// What stands between agents and its machine.
+    pub sandbox: Sandbox,
+}
+
+/// What stands between agents and a node's machine. It is the node's own word: nobody can look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// 0 to 3, as `docs/security.md` has them.
+    pub level: u8,
+    /// Below this level it runs no agents, and bids for none.
+    pub level_min: u8,
+    /// Names of the walls that its kernel does not give.
+    pub missing: Vec<String>,
+    /// How many system calls a cell may make while its guest runs.
+    pub system_calls: u32,
 }
 
 /// What became of a package that was handed to a node.

@@ -341,6 +341,14 @@ pub struct Wall {
 }
 
 impl SandboxReport {
+    /// The highest level there is.
+    pub const LEVEL_MAX: u8 = 3;
+
+    /// The walls that do not stand.
+    pub fn missing(&self) -> impl Iterator<Item = &Wall> {
+        self.walls.iter().filter(|wall| !wall.stands)
+    }
+
     fn of(walls: Option<u32>) -> Self {
         const NAMES: [(u32, &str, &str); 8] = [
             (jail::NO_NEW_PRIVILEGES, "no_new_privs", "Linux 3.5 or newer"),

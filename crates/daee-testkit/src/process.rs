@@ -74,6 +74,15 @@ impl Program {
         self
     }
 
+    /// Started by another program, behind these arguments of that one.
+    pub fn under<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, path: &Path, arguments: I) -> Self {
+        let own = std::mem::take(&mut self.arguments);
+        self.arguments = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        self.arguments.push(std::mem::replace(&mut self.path, path.to_owned()).into());
+        self.arguments.extend(own);
+        self
+    }
+
     /// And this variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));

@@ -26,7 +26,7 @@ use daee_http::{
 };
 use daee_lifecycle::{
     ContentAnswer, Gate, Level, LifecycleError, LogLine, NodeInfo, Phase, REQUEST_HEADER,
-    SESSION_HEADER, Spend, Status, UpdateAnswer,
+    SESSION_HEADER, Sandbox, Spend, Status, UpdateAnswer,
 };
 use daee_signer::recover;
 use daee_testkit::TestChain;
@@ -79,6 +79,7 @@ impl TestNode {
                 capacity: CAPACITY,
                 free: CAPACITY,
                 leases: 0,
+                sandbox: Sandbox { level: 3, level_min: 3, missing: Vec::new(), system_calls: 16 },
             },
             status: Err(LifecycleError::Unknown(DeploymentId(1))),
             update: Err(LifecycleError::NotNow("nothing is pending".to_owned())),
