@@ -30,6 +30,10 @@ pub(super) const REFUSED_TABLE: i32 = 2;
 /// Tables of one module: each may grow to its bound, and their memory is no part of the agent's.
 const TABLES_MAX: usize = 8;
 
+/// Targets of one `br_table`. Cranelift before 0.135.7 jumps wrongly on arm64 where a table of targets is longer
+/// than a conditional branch reaches, 1 MiB (GHSA-mghf-wjfp-p5xm); four bytes each, these are a quarter of it.
+const TARGETS_MAX: u32 = 1 << 16;
+
 /// One fuel buys this many bytes of a bulk operation, as a power of two.
 const BYTES_SHIFT: i64 = 4;
 /// What a page of 64 KiB costs when memory grows: it has to be cleared.
@@ -105,6 +109,12 @@ fn rewrite(
         let found = shape.tables;
         return Ok(Err(format!("it has {found} tables, at most {TABLES_MAX} are allowed")));
     }
+    if shape.targets > TARGETS_MAX {
+        let found = shape.targets;
+        return Ok(Err(format!(
+            "a br_table of it has {found} targets, at most {TARGETS_MAX} are allowed"
+        )));
+    }
     let mut put = |id: SectionId, data: Vec<u8>| {
         let id = id as u8;
         sections.insert(place(id), (id, Cow::Owned(data)));
@@ -177,6 +187,8 @@ struct Shape {
     functions_imported: u32,
     globals: u32,
     tables: usize,
+    /// Of its longest `br_table`.
+    targets: u32,
     unkeepable: Option<String>,
 }
 
@@ -281,6 +293,9 @@ impl<'a> Function<'a> {
         while !operators.eof() {
             let at = operators.original_position() as usize;
             let operator = operators.read()?;
+            if let Operator::BrTable { targets } = &operator {
+                shape.targets = shape.targets.max(targets.len());
+            }
             function.feed(&operator, at, operators.original_position() as usize, shape);
         }
         function.copy(body.range().end as usize);
@@ -668,6 +683,17 @@ mod tests {
         refused(r#"(module (export "fuel" (global 0)))"#);
         refused(&format!("(module {})", "(table 1 funcref)".repeat(TABLES_MAX + 1)));
         refused("(module (func return_call 0))");
+    }
+
+    #[test]
+    fn a_table_of_targets_is_no_longer_than_a_branch_reaches() {
+        let with = |targets: u32| {
+            let targets = "0 ".repeat(targets as usize + 1);
+            let wat = format!("(module (func (br_table {targets} (i32.const 0))))");
+            instrument(&wat::parse_str(wat).unwrap()).map(|_| ())
+        };
+        assert_eq!(with(TARGETS_MAX), Ok(()));
+        assert!(with(TARGETS_MAX + 1).unwrap_err().contains("at most 65536"));
     }
 
     #[test]
