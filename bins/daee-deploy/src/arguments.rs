@@ -107,6 +107,20 @@ pub enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Fetch turns of an agent with all that `daee-verify run` needs to run them again
+    Record {
+        /// The deployment's number
+        id: DeploymentId,
+        /// So that this turn is among them; as in a line of the log. From the first that is kept if left out
+        #[arg(long, value_name = "TURN")]
+        from: Option<u64>,
+        /// So that this turn is among them; up to now if left out
+        #[arg(long, value_name = "TURN")]
+        to: Option<u64>,
+        /// The new file; deployment-ID.run here if left out
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Send a request to an agent's endpoint
     Call(Call),
     /// End a deployment, wait for its final checkpoint, and say what came back

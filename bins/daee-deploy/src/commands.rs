@@ -5,5 +5,6 @@ pub mod look;
 pub mod new;
 pub mod package;
 pub mod publish;
+pub mod record;
 pub mod sign;
 pub mod up;

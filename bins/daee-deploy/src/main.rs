@@ -10,6 +10,7 @@ mod show;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use daee_lifecycle::RecordingQuery;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
             }
             Command::Logs { id, after, follow: true, .. } => {
                 commands::look::follow(&out, &access, *id, *after).await
+            }
+            Command::Record { id, from, to, out: file } => {
+                let query = RecordingQuery { from: *from, to: *to };
+                commands::record::record(&out, &access, *id, query, file.as_deref()).await
             }
             Command::Call(call) => commands::call::call(&out, &access, call).await,
             Command::Stop { id, wait } => commands::end::stop(&out, &access, *id, wait.wait).await,

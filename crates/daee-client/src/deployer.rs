@@ -1,14 +1,14 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use daee_chain::{Account, ChainError, Deployment, Mined, Phase};
-use daee_lifecycle::{LOG_LINES_MAX, LifecycleError, LogLine, LogQuery};
+use daee_lifecycle::{LOG_LINES_MAX, LifecycleError, LogLine, LogQuery, RecordingQuery};
 use daee_types::{Address, Coded as _, DeploymentId, Fault, Sign, Timestamp, TokenAmount};
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    ClientError, LogStream, Market, NodeClient, NodeError, Offer, Package, Stage, Stopped, Updated,
-    WaitError,
+    ClientError, LogStream, Market, NodeClient, NodeError, Offer, Package, Recording, Stage,
+    Stopped, Updated, WaitError,
     market::is_behind,
     watch::{LOOK_EVERY, Watch},
 };
@@ -339,6 +339,23 @@ impl Deployer {
         Follow { deployer: self.clone(), id, after, stream: None, rest: None }
     }
 
+    /// A recording of an agent's turns: from the node that holds the lease, or else from the one that held it and
+    /// has the last turns. What comes is that node's word until a replay has come to the same.
+    pub async fn record(
+        &self,
+        id: DeploymentId,
+        query: RecordingQuery,
+    ) -> Result<Recording, ClientError> {
+        let deployment = self.market.deployment(id).await?;
+        let none = match self.holder(&deployment).await {
+            Ok(node) => return Ok(node.record(id, query).await?),
+            Err(none @ ClientError::NoLease { .. }) => none,
+            Err(error) => return Err(error),
+        };
+        let kept = self.of_keepers(none, |node| async move { node.record(id, query).await });
+        kept.await?.into_iter().max_by_key(|one| one.info().to).ok_or(ClientError::Unknown(id))
+    }
+
     /// The log as the node kept it that held the lease last; it has the newest lines. `none` is said if
     /// there is no such node.
     async fn kept_logs(
@@ -347,30 +364,35 @@ impl Deployer {
         query: LogQuery,
         none: ClientError,
     ) -> Result<Vec<LogLine>, ClientError> {
+        let found = self.of_keepers(none, |node| async move { node.logs(id, query).await }).await?;
+        let newest = |lines: &Vec<LogLine>| lines.last().map(|line| line.seq);
+        Ok(found.into_iter().max_by_key(newest).unwrap_or_default())
+    }
+
+    /// What nodes answer that may have held a lease which is over: one at least. `none` is said if there is no
+    /// such node.
+    async fn of_keepers<T, F: Future<Output = Result<T, NodeError>> + Send>(
+        &self,
+        none: ClientError,
+        ask: impl Fn(NodeClient) -> F + Send,
+    ) -> Result<Vec<T>, ClientError> {
         let nodes = self.market.chain().nodes().await?;
         let nodes = nodes.into_iter().filter(|node| !node.endpoint.is_empty()).take(KEEPERS_MAX);
-        let asked = nodes.map(|node| async move {
-            let client = self.signed_in(self.market.node(&node.endpoint), node.operator);
-            client.logs(id, query).await
-        });
-        let mut found: Option<Vec<LogLine>> = None;
+        let clients =
+            nodes.map(|node| self.signed_in(self.market.node(&node.endpoint), node.operator));
+        let mut found = Vec::new();
         let mut error = none;
-        for answer in join_all(asked).await {
+        for answer in join_all(clients.map(ask)).await {
             match answer {
-                Ok(lines) => {
-                    let newest = |lines: &[LogLine]| lines.last().map(|line| line.seq);
-                    if found.as_ref().is_none_or(|found| newest(found) < newest(&lines)) {
-                        found = Some(lines);
-                    }
-                }
+                Ok(answer) => found.push(answer),
                 // One that knows of it says more than that nobody runs it.
-                Err(no) if matches!(&no, NodeError::Refused { status: 401 | 403, .. }) => {
+                Err(no) if matches!(&no, NodeError::Refused { status: 401 | 403 | 409, .. }) => {
                     error = no.into();
                 }
                 Err(_) => {}
             }
         }
-        found.ok_or(error)
+        if found.is_empty() { Err(error) } else { Ok(found) }
     }
 
     async fn own(&self, id: DeploymentId) -> Result<Deployment, ClientError> {

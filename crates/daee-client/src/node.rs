@@ -7,12 +7,13 @@ use daee_http::{
 use daee_ipfs::Sent;
 use daee_lifecycle::{
     ContentAnswer, ErrorBody, LOG_LINES_MAX, LifecycleError, LogLine, LogQuery, NodeInfo,
-    REQUEST_HEADER, SESSION_HEADER, Status, StopAnswer, UpdateAnswer,
+    RECORDING_PART_MAX, REQUEST_HEADER, RecordingInfo, RecordingQuery, SESSION_HEADER, Status,
+    StopAnswer, UpdateAnswer,
 };
-use daee_types::{Address, ByteSize, Coded, DeploymentId, Domain, Fault, Sign, SignError};
+use daee_types::{Address, ByteSize, Coded, DeploymentId, Domain, Fault, Sign, SignError, Word};
 use serde::de::DeserializeOwned;
 
-use crate::{Package, Parcel, sign_in::SignIn};
+use crate::{Package, Parcel, Recording, sign_in::SignIn};
 
 /// Longest line of a log in bytes, as JSON.
 const LINE_MAX: ByteSize = ByteSize::mib(1);
@@ -24,6 +25,11 @@ const FOLLOWED_MAX: ByteSize = ByteSize::gib(1);
 const FOLLOW_IDLE: Duration = Duration::from_secs(300);
 /// Time a node has to start a new version, which includes fetching and compiling it.
 const UPDATE_TIME: Duration = Duration::from_secs(180);
+
+/// Time a node has to put a recording together.
+const RECORD_TIME: Duration = Duration::from_secs(180);
+/// Time that one part of it may take.
+const PART_TIME: Duration = Duration::from_secs(120);
 
 /// Calls one node's API. Cheap to clone.
 #[derive(Clone)]
@@ -215,6 +221,42 @@ impl NodeClient {
         self.open_logs(id, LogQuery { after, limit: LOG_LINES_MAX, follow: true }).await
     }
 
+    /// Has it put a recording together, which may take a while, and fetches that.
+    pub async fn record(
+        &self,
+        id: DeploymentId,
+        query: RecordingQuery,
+    ) -> Result<Recording, NodeError> {
+        let mut target = format!("/v1/deployments/{id}/recordings");
+        let bounds = [("from", query.from), ("to", query.to)];
+        let given = bounds.into_iter().filter_map(|(name, turn)| Some((name, turn?)));
+        for (nth, (name, turn)) in given.enumerate() {
+            target.push_str(&format!("{}{name}={turn}", if nth == 0 { '?' } else { '&' }));
+        }
+        let limits =
+            Limits { total_time: RECORD_TIME, idle_time: RECORD_TIME, ..Limits::default() };
+        let info: RecordingInfo = self.tell(&target, limits).await?;
+        Ok(Recording::new(self.clone(), info))
+    }
+
+    /// Bytes of a recording from an offset on, as many as it gives at once.
+    pub(crate) async fn recording_part(
+        &self,
+        id: DeploymentId,
+        sha256: &Word,
+        offset: u64,
+    ) -> Result<Bytes, NodeError> {
+        let name = hex::encode(sha256);
+        let target = format!("/v1/deployments/{id}/recordings/{name}?offset={offset}");
+        let request = self.signed(Method::GET, &target)?;
+        let limits = Limits {
+            body_bytes_max: ByteSize(RECORDING_PART_MAX.into()),
+            total_time: PART_TIME,
+            ..Limits::default()
+        };
+        Ok(self.exchange(&target, request, &limits).await?.body)
+    }
+
     /// Has it stop the agent.
     pub async fn stop(&self, id: DeploymentId) -> Result<StopAnswer, NodeError> {
         self.tell(&format!("/v1/deployments/{id}/stop"), Limits::default()).await
@@ -397,7 +439,7 @@ impl NodeClient {
         NodeError::Unreachable { node: self.base.clone(), error }
     }
 
-    fn garbled(&self, why: String) -> NodeError {
+    pub(crate) fn garbled(&self, why: String) -> NodeError {
         NodeError::Garbled { node: self.base.clone(), why }
     }
 

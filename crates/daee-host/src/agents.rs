@@ -2,6 +2,7 @@
 //! agent as a turn, and answers only when what the turn wrote is as durable as the manifest asks.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
@@ -18,9 +19,11 @@ use daee_types::{ByteSize, DeploymentId, EpochId, Timestamp, Word};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    clock, envelope,
+    clock,
+    envelope::{self, Head},
     mailbox::{self, Mailbox, NotTaken, mailbox},
     node::{Marks, Version},
+    outside,
     share::CpuShare,
 };
 
@@ -92,6 +95,8 @@ pub(crate) struct Plan {
     pub manifest: Arc<Manifest>,
     pub launch: Launch,
     pub outside: Box<dyn Outside>,
+    /// Where `outside` keeps what a turn has begun before anything outside is done.
+    pub intent: Option<PathBuf>,
     /// How long a replay may become.
     pub replay: Replay,
 }
@@ -111,6 +116,14 @@ pub(crate) enum Beginning {
     Start,
     /// The same lease, after the node was away: nothing has happened for the agent.
     GoOn,
+}
+
+/// What an agent's turns are written to.
+pub(crate) enum Kept {
+    /// A lease that begins, in this directory.
+    Fresh(PathBuf),
+    /// One that goes on.
+    There(Box<AgentStore>, LogReader),
 }
 
 /// What the thread tells the rest of the node.
@@ -133,8 +146,7 @@ enum Command {
 /// Where an agent stands between two turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    pub marks: Marks,
-    pub version: Version,
+    pub head: Head,
     /// Records of its store up to here.
     pub record: u64,
 }
@@ -233,14 +245,20 @@ impl AgentHandle {
 pub(crate) fn start(
     runtime: &Runtime,
     plan: Plan,
-    kept: (AgentStore, LogReader),
+    kept: Kept,
     beginning: &Beginning,
     words: mpsc::UnboundedSender<Told>,
 ) -> Result<(AgentHandle, JoinHandle<()>), String> {
-    let (mut store, logs) = kept;
-    store.set_record_bytes_max(plan.replay.record_max);
     let resident = plan.launch.module.style() == RunStyle::Resident;
-    let agent = Agent::start(runtime, plan.launch, plan.outside).map_err(|e| e.to_string())?;
+    let mut agent = Agent::start(runtime, plan.launch, plan.outside).map_err(|e| e.to_string())?;
+    let (mut store, logs) = match kept {
+        Kept::Fresh(dir) => {
+            let base = base_of(&mut agent, plan.version);
+            AgentStore::create(&dir, &base).map_err(|error| error.to_string())?
+        }
+        Kept::There(store, logs) => (*store, logs),
+    };
+    store.set_record_bytes_max(plan.replay.record_max);
     let face = Arc::new(Mutex::new(Face {
         label: endpoint_label(plan.manifest.agent_id().name(), plan.id),
         manifest: plan.manifest.clone(),
@@ -278,9 +296,15 @@ pub(crate) fn start(
     served.effects.extend(pending);
     match beginning {
         Beginning::Start => drop(served.turn(Event::Start)?),
-        // Its cell is new, and a recording may begin with that.
-        Beginning::GoOn if resident => served.rebase(true)?,
-        Beginning::GoOn => {}
+        Beginning::GoOn => {
+            if let Some(path) = &plan.intent {
+                served.interrupted(path)?;
+            }
+            // Its cell is new, and a recording may begin with that.
+            if resident {
+                served.rebase(true)?;
+            }
+        }
     }
     served.settle()?;
     let thread = std::thread::Builder::new()
@@ -432,11 +456,8 @@ impl Served {
                 self.keep(&commit, Durable::Later)?;
             }
             Command::Look { reply } => {
-                let standing = Standing {
-                    marks: self.marks(),
-                    version: self.version,
-                    record: self.store.last(),
-                };
+                let head = head_of(&mut self.agent, self.version);
+                let standing = Standing { head, record: self.store.last() };
                 let _ = reply.send(standing);
             }
             Command::End => return Ok(false),
@@ -547,7 +568,7 @@ impl Served {
 
     /// Writes down where the agent stands, for a restart to go on from, and for a recording if one may begin here.
     fn rebase(&mut self, start: bool) -> Result<(), String> {
-        let base = envelope::write_base(&self.marks(), &self.version, &self.agent.snapshot());
+        let base = base_of(&mut self.agent, self.version);
         let done = match start {
             true => self.store.rebase_start(&base),
             false => self.store.rebase(&base),
@@ -601,7 +622,20 @@ impl Served {
     }
 
     fn marks(&mut self) -> Marks {
-        marks_of(&mut self.agent, &self.version)
+        head_of(&mut self.agent, self.version).marks
+    }
+
+    /// Ends the turn in which the node ended before, if it had begun something outside.
+    fn interrupted(&mut self, path: &Path) -> Result<(), String> {
+        let Some((transcript, bodies)) = outside::read_intent(path) else { return Ok(()) };
+        match self.agent.interrupted(&transcript, &bodies) {
+            Ok(Some(commit)) => self.keep(&commit, Durable::Now),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::warn!(deployment = %self.id, %error, "an intent is of no turn");
+                Ok(())
+            }
+        }
     }
 
     /// The new version runs beside the old one until its first turn is kept; nothing of the old one is
@@ -609,7 +643,7 @@ impl Served {
     fn upgrade(&mut self, plan: Plan, from_version: String) -> Result<(), String> {
         let text = |error: daee_types::wire::WireError| error.to_string();
         let copy = Snapshot::decode(&self.agent.snapshot()).map_err(text)?.without_machine();
-        let begin = envelope::write_base(&self.marks(), &plan.version, &copy.encode());
+        let (marks, begins) = (self.marks(), copy.encode());
         let resident = plan.launch.module.style() == RunStyle::Resident;
         let launch = Launch { snapshot: copy, ..plan.launch };
         let mut next =
@@ -624,9 +658,10 @@ impl Served {
         let commit = Commit { delta: nothing, ..turned.commit };
         let before = self.store.last();
         self.keep(&commit, Durable::Now)?;
+        let begin = Head { marks, ..head_of(&mut next, plan.version) };
+        let begin = envelope::write_base(&begin, &begins);
         self.store.start(before, &begin).map_err(|error| error.to_string())?;
-        let marks = marks_of(&mut next, &plan.version);
-        let base = envelope::write_base(&marks, &plan.version, &next.snapshot());
+        let base = base_of(&mut next, plan.version);
         let rebased = match resident {
             true => self.store.rebase(&base),
             false => self.store.rebase_start(&base),
@@ -653,16 +688,21 @@ impl Served {
     }
 }
 
-fn marks_of(agent: &mut Agent, version: &Version) -> Marks {
+fn head_of(agent: &mut Agent, version: Version) -> Head {
     let marks = agent.marks();
-    Marks {
+    let marks = Marks {
         turn: marks.turn,
         state_root: marks.state_root,
         log_root: marks.log_root,
         transcript_root: marks.transcript_root,
         fuel: marks.fuel,
         artifact: version.artifact,
-    }
+    };
+    Head { marks, bounds: agent.bounds(), version }
+}
+
+fn base_of(agent: &mut Agent, version: Version) -> Vec<u8> {
+    envelope::write_base(&head_of(agent, version), &agent.snapshot())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -21,11 +21,12 @@ use daee_http::{
 use daee_ipfs::{Blocks as _, gateway_routes};
 use daee_lifecycle::{
     BODY_SIGNED_MAX, Caller, CheckpointInfo, ContentAnswer, Level, Lifecycle, LifecycleError,
-    LogLine, LogQuery, NodeInfo, Phase, REQUEST_HEADER, SESSION_HEADER, Sandbox, SessionError,
-    Spend, Status, StopAnswer, UpdateAnswer, deployment_of_host, endpoint_label,
+    LogLine, LogQuery, NodeInfo, PartQuery, Phase, REQUEST_HEADER, RecordingInfo, RecordingQuery,
+    SESSION_HEADER, Sandbox, SessionError, Spend, Status, StopAnswer, UpdateAnswer,
+    deployment_of_host, endpoint_label,
 };
 use daee_runtime::RUNTIME_VERSION;
-use daee_types::{ByteSize, Coded, DeploymentId, StateRoot, sha256};
+use daee_types::{ByteSize, Coded, DeploymentId, StateRoot, Word, sha256};
 use tokio::time::timeout;
 
 use crate::{
@@ -62,6 +63,8 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/deployments", get(deployments))
         .route("/v1/deployments/{id}", get(status))
         .route("/v1/deployments/{id}/logs", get(logs))
+        .route("/v1/deployments/{id}/recordings", post(record))
+        .route("/v1/deployments/{id}/recordings/{sha256}", get(recording))
         .route("/v1/deployments/{id}/stop", post(stop))
         .route("/v1/deployments/{id}/update", post(update))
         .route(
@@ -161,6 +164,37 @@ impl Following {
     }
 }
 
+async fn record(
+    State(api): State<Api>,
+    Path(id): Path<u64>,
+    Query(query): Query<RecordingQuery>,
+    request: Request,
+) -> Response {
+    match signed(&api.shared, request).await {
+        Ok(caller) => answered(Lifecycle::record(&api, caller, DeploymentId(id), query).await),
+        Err(answer) => answer,
+    }
+}
+
+async fn recording(
+    State(api): State<Api>,
+    Path((id, sha256)): Path<(u64, String)>,
+    Query(part): Query<PartQuery>,
+    parts: Parts,
+) -> Response {
+    let read = async {
+        let caller = caller(&api.shared, &parts, &[]);
+        let caller = caller.map_err(|error| error_answer(error.http_status(), &error))?;
+        let name = word_of(&sha256).ok_or_else(|| {
+            let error = LifecycleError::Malformed("the path holds no SHA-256".to_owned());
+            error_answer(error.http_status(), &error)
+        })?;
+        let read = Lifecycle::recording(&api, caller, DeploymentId(id), &name, part).await;
+        read.map_err(|error| error_answer(error.http_status(), &error))
+    };
+    read.await.map_or_else(|answer| answer, octets)
+}
+
 async fn stop(State(api): State<Api>, Path(id): Path<u64>, request: Request) -> Response {
     match signed(&api.shared, request).await {
         Ok(caller) => answered(Lifecycle::stop(&api, caller, DeploymentId(id)).await),
@@ -212,12 +246,7 @@ async fn give_checkpoint(
     parts: Parts,
 ) -> Response {
     match api.give_checkpoint(DeploymentId(id), &root, &parts).await {
-        Ok(bytes) => {
-            let mut answer = Response::new(Body::from(bytes));
-            let kind = header::HeaderValue::from_static("application/octet-stream");
-            answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-            answer
-        }
+        Ok(bytes) => octets(bytes),
         Err(error) => error_answer(error.http_status(), &error),
     }
 }
@@ -240,6 +269,13 @@ fn sandbox(shared: &Shared) -> Sandbox {
         missing: report.missing().map(|wall| wall.name.to_owned()).collect(),
         system_calls: report.system_calls.len().try_into().unwrap_or(u32::MAX),
     }
+}
+
+fn octets(bytes: Vec<u8>) -> Response {
+    let mut answer = Response::new(Body::from(bytes));
+    let kind = header::HeaderValue::from_static("application/octet-stream");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
 }
 
 fn answered<T: serde::Serialize>(result: Result<T, LifecycleError>) -> Response {
@@ -286,7 +322,7 @@ impl Api {
         let marks = match &agent {
             Some(agent) => {
                 let look = timeout(Duration::from_secs(2), agent.look()).await;
-                look.ok().flatten().map(|standing| standing.marks)
+                look.ok().flatten().map(|standing| standing.head.marks)
             }
             None => shared.sealed(id).map(|sealed| sealed.marks),
         };
@@ -542,6 +578,30 @@ impl Lifecycle for Api {
         Ok(lines.into_iter().map(shown).collect())
     }
 
+    async fn record(
+        &self,
+        caller: Caller,
+        deployment: DeploymentId,
+        query: RecordingQuery,
+    ) -> Result<RecordingInfo, LifecycleError> {
+        let known = self.owned(caller, deployment).await?;
+        if self.shared.agent(deployment).is_none() {
+            self.here(&known)?;
+        }
+        self.shared.recordings.make(&self.shared, deployment, query).await
+    }
+
+    async fn recording(
+        &self,
+        caller: Caller,
+        deployment: DeploymentId,
+        sha256: &Word,
+        part: PartQuery,
+    ) -> Result<Vec<u8>, LifecycleError> {
+        self.owned(caller, deployment).await?;
+        self.shared.recordings.part(deployment, sha256, part.offset).await
+    }
+
     async fn stop(
         &self,
         caller: Caller,
@@ -646,7 +706,11 @@ pub(crate) fn prune(store: &daee_store::Store, id: DeploymentId, opened: &StateR
 }
 
 fn digest_of(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let text = headers.get(DIGEST_HEADER)?.to_str().ok()?;
+    word_of(headers.get(DIGEST_HEADER)?.to_str().ok()?)
+}
+
+/// 64 hex digits.
+fn word_of(text: &str) -> Option<Word> {
     let mut digest = [0; 32];
     let pairs = text.as_bytes().chunks_exact(2);
     if text.len() != 64 {

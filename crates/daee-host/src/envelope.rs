@@ -1,14 +1,14 @@
 //! A state and the version that made it, as they lie on disk and travel between nodes.
 //!
-//! On disk the marks stand before it: what is claimed of the turns before, also where the state is that which a new
-//! version begins with.
+//! On disk a head stands before it, which says what is claimed of the turns before, also where the state is that which a
+//! new version begins with.
 //!
 //! The state's root says whether the state is the right one. The version is the sender's word: a wrong
 //! one costs a failed start, for a reactor's memory fits no other module.
 
 use daee_runtime::Snapshot;
 use daee_state::Delta;
-use daee_transcript::Progress;
+use daee_transcript::{Bounds, Progress};
 use daee_types::{
     ArtifactHash, BodyHash, LogRoot, StateRoot, TranscriptRoot,
     wire::{Reader, WireError, Writer},
@@ -17,8 +17,19 @@ use daee_types::{
 use crate::node::{Marks, Version};
 
 const FORMAT: u8 = 1;
-/// Bytes of a base before the snapshot: marks and version.
-pub(crate) const BASE_HEAD: usize = (8 + 3 * 32 + 8 + 32) + (1 + 8 + 2 * 32);
+/// Bytes of a base before the snapshot: marks, bounds and version.
+pub(crate) const BASE_HEAD: usize = (8 + 3 * 32 + 8 + 32) + 48 + (1 + 8 + 2 * 32);
+
+/// What stands before a state on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Where the agent had come to.
+    pub marks: Marks,
+    /// What it was held to from here on.
+    pub bounds: Bounds,
+    /// What ran from here on.
+    pub version: Version,
+}
 
 /// Wraps an encoded [`Snapshot`].
 pub(crate) fn write(version: &Version, snapshot: &[u8]) -> Vec<u8> {
@@ -27,8 +38,9 @@ pub(crate) fn write(version: &Version, snapshot: &[u8]) -> Vec<u8> {
     out.finish()
 }
 
-/// The same behind the marks, for this node alone.
-pub(crate) fn write_base(marks: &Marks, version: &Version, snapshot: &[u8]) -> Vec<u8> {
+/// The same behind its head, for this node alone.
+pub(crate) fn write_base(head: &Head, snapshot: &[u8]) -> Vec<u8> {
+    let Head { marks, bounds, version } = head;
     let mut out = Writer::new();
     out.u64(marks.turn)
         .word(marks.state_root.as_bytes())
@@ -36,6 +48,7 @@ pub(crate) fn write_base(marks: &Marks, version: &Version, snapshot: &[u8]) -> V
         .word(marks.transcript_root.as_bytes())
         .u64(marks.fuel)
         .word(marks.artifact.as_bytes());
+    bounds.write(&mut out);
     put(&mut out, version, snapshot);
     out.finish()
 }
@@ -58,9 +71,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Version, Snapshot), WireError> {
 }
 
 /// Reads the first [`BASE_HEAD`] bytes of what [`write_base`] wrote.
-pub(crate) fn read_base_head(bytes: &[u8]) -> Result<(Marks, Version), WireError> {
+pub(crate) fn read_base_head(bytes: &[u8]) -> Result<Head, WireError> {
     let mut from = Reader::new(bytes);
-    Ok((marks(&mut from)?, version(&mut from)?))
+    let (marks, bounds) = (marks(&mut from)?, Bounds::read(&mut from)?);
+    Ok(Head { marks, bounds, version: version(&mut from)? })
 }
 
 /// The encoded snapshot of a base.
@@ -105,18 +119,18 @@ pub(crate) fn marks_of(snapshot: &Snapshot, artifact: ArtifactHash) -> Marks {
     }
 }
 
-/// Reads a base and applies every delta that was written after it.
+/// Reads a base and applies every delta that was written after it. The head is of the base.
 pub(crate) fn rebuild(
     base: &[u8],
     deltas: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(Version, Snapshot), WireError> {
-    let (_, version) = read_base_head(base)?;
+) -> Result<(Head, Snapshot), WireError> {
+    let head = read_base_head(base)?;
     let mut snapshot = Snapshot::decode(snapshot_of_base(base)?)?;
     for (delta, progress) in deltas {
         snapshot.state.apply(Delta::decode(delta)?);
         snapshot.progress = Progress::decode(progress)?;
     }
-    Ok((version, snapshot))
+    Ok((head, snapshot))
 }
 
 #[cfg(test)]
@@ -139,9 +153,11 @@ mod tests {
             assert!(read(&bytes[..end]).is_err(), "{end}");
         }
         let marks = marks_of(&snapshot, version.artifact);
-        let base = write_base(&marks, &version, &snapshot.encode());
-        assert_eq!(read_base_head(&base[..BASE_HEAD]), Ok((marks, version)));
-        assert_eq!(rebuild(&base, &[]), Ok((version, snapshot)));
+        let bounds = Bounds { fuel_turn: 7, quota: ByteSize(9), ..Bounds::default() };
+        let head = Head { marks, bounds, version };
+        let base = write_base(&head, &snapshot.encode());
+        assert_eq!(read_base_head(&base[..BASE_HEAD]), Ok(head));
+        assert_eq!(rebuild(&base, &[]), Ok((head, snapshot)));
         for end in 0..base.len() {
             assert!(rebuild(&base[..end], &[]).is_err(), "{end}");
         }

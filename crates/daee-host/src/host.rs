@@ -29,6 +29,7 @@ use crate::{
     driver,
     node::{self, Event, Leaf},
     peers::{CHECKPOINT_MAX, Peers},
+    recording::Recordings,
     worker::blocking,
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub egress: Arc<Egress<Resolver>>,
     pub content: Arc<Content>,
     pub peers: Peers,
+    pub recordings: Recordings,
     pub client: Client,
     pub gate: Mutex<Gate>,
     /// What was declared in the registry, or less where the operator says so.
@@ -226,6 +228,8 @@ impl Host {
         let content = Content::new(store.clone(), client.clone(), settings.content_max);
         let peers = Peers::new(chain.domain(), operator.clone(), client.clone());
         peers.refresh(&chain).await?;
+        let recordings = Recordings::open(settings.dir.join("recordings"))
+            .map_err(|e| HostError::setup("the data directory", e))?;
 
         let records = store.records().map_err(|e| HostError::setup("the data directory", e))?;
         let records = records
@@ -261,6 +265,7 @@ impl Host {
             egress: Arc::new(egress),
             content: Arc::new(content),
             peers,
+            recordings,
             client,
             gate: Mutex::new(gate),
             capacity,

@@ -15,6 +15,7 @@ pub mod node;
 mod outside;
 mod peers;
 mod publish;
+mod recording;
 mod settings;
 mod share;
 mod worker;

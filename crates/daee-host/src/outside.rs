@@ -1,9 +1,9 @@
 //! What an agent's door reaches beyond its cell: the broker, content, the clock, randomness.
 
 use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    path::PathBuf,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +12,11 @@ use daee_artifact::Cid;
 use daee_egress::{Broker, Egress, EgressError, EgressRequest, Resolver};
 use daee_policy::Permit;
 use daee_runtime::{CallKey, FetchAnswer, FetchRequest, Outside, OutsideError};
-use daee_types::{ByteSize, DeploymentId, Timestamp};
+use daee_transcript::Bodies;
+use daee_types::{
+    ByteSize, DeploymentId, Timestamp, sha256,
+    wire::{Reader, Writer},
+};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -95,14 +99,69 @@ impl Outside for AgentOutside {
         clock::now()
     }
 
-    fn before_outside(&mut self, transcript: &[u8], _bodies: &daee_transcript::Bodies) {
+    fn before_outside(&mut self, transcript: &[u8], bodies: &Bodies) {
         let Some(path) = &self.intent else { return };
-        let kept = File::create(path).and_then(|mut file| {
-            file.write_all(transcript)?;
-            file.sync_data()
-        });
+        let kept = write_intent(path, transcript, bodies);
         if let Err(error) = kept {
             tracing::warn!(deployment = %self.id, %error, "an intent could not be kept");
+        }
+    }
+}
+
+/// Puts what a turn has begun on disk, in place of what the turn before had.
+pub(crate) fn write_intent(path: &Path, transcript: &[u8], bodies: &Bodies) -> io::Result<()> {
+    let mut out = Writer::new();
+    out.bytes(transcript).u32(bodies.len() as u32);
+    for (_, body) in bodies {
+        out.bytes(body);
+    }
+    let bytes = out.finish();
+    let fresh = !path.exists();
+    let mut file = File::create(path)?;
+    file.write_all(&sha256(&bytes))?;
+    file.write_all(&bytes)?;
+    file.sync_data()?;
+    match path.parent().filter(|_| fresh) {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// What is there of it. One that is not whole was never acted on.
+pub(crate) fn read_intent(path: &Path) -> Option<(Vec<u8>, Bodies)> {
+    let bytes = fs::read(path).ok()?;
+    let (sum, rest) = bytes.split_first_chunk::<32>()?;
+    if sha256(rest) != *sum {
+        return None;
+    }
+    let mut from = Reader::new(rest);
+    let transcript = from.bytes().ok()?.to_vec();
+    let mut bodies = Bodies::new();
+    for _ in 0..from.count(4).ok()? {
+        let body = from.bytes().ok()?.to_vec();
+        bodies.push((sha256(&body), body));
+    }
+    from.finish().ok()?;
+    Some((transcript, bodies))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intent_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("intent");
+        assert_eq!(read_intent(&path), None);
+        write_intent(&path, b"the turn before, which was longer", &Bodies::new()).unwrap();
+        let bodies = vec![(sha256(b"body"), b"body".to_vec())];
+        write_intent(&path, b"turn", &bodies).unwrap();
+        assert_eq!(read_intent(&path), Some((b"turn".to_vec(), bodies)));
+        let bytes = fs::read(&path).unwrap();
+        for end in 0..bytes.len() {
+            fs::write(&path, &bytes[..end]).unwrap();
+            assert_eq!(read_intent(&path), None, "{end}");
         }
     }
 }

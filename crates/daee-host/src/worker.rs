@@ -8,12 +8,12 @@ use std::{sync::Arc, thread::JoinHandle};
 use daee_manifest::Manifest;
 use daee_runtime::{Launch, Limits, Module, Snapshot};
 use daee_state::Effect;
-use daee_store::{AgentStore, LogReader};
+use daee_store::AgentStore;
 use daee_types::{Coded as _, DeploymentId, EpochId, StateRoot, Word};
 use tokio::sync::mpsc;
 
 use crate::{
-    agents::{self, AgentHandle, Beginning, Plan, Replay, Sealed, Told},
+    agents::{self, AgentHandle, Beginning, Kept, Plan, Replay, Sealed, Told},
     content::Package,
     envelope,
     host::Shared,
@@ -171,9 +171,10 @@ impl Worker {
         let (version, snapshot, kept, beginning) = match opened {
             Some(opened) => {
                 let rebuilt = envelope::rebuild(&opened.snapshot, &opened.deltas);
-                let (version, snapshot) = rebuilt
+                let (head, snapshot) = rebuilt
                     .map_err(|error| format!("what was kept of it cannot be read: {error}"))?;
-                (version, snapshot, Some((opened.store, opened.reader)), Beginning::GoOn)
+                let kept = Kept::There(Box::new(opened.store), opened.reader);
+                (head.version, snapshot, kept, Beginning::GoOn)
             }
             None => {
                 // A lease of before a restart whose agent had not begun yet starts as any other.
@@ -182,21 +183,16 @@ impl Worker {
                     From::Nothing => StateRoot::ZERO,
                     From::Kept => self.shared.deployment(self.id).await?.state_root,
                 };
-                (version, self.snapshot(&root, &version).await?, None, Beginning::Start)
+                let snapshot = self.snapshot(&root, &version).await?;
+                (version, snapshot, Kept::Fresh(dir), Beginning::Start)
             }
         };
         let package = self.package(&version).await?;
         let module = self.prepare(&package).await?;
         let plan = self.plan(epoch, version, &package.manifest, module, snapshot);
         let (runtime, told) = (self.shared.runtime.clone(), self.listen(epoch));
-        let (handle, thread) = blocking(move || {
-            let kept = match kept {
-                Some(kept) => kept,
-                None => fresh(&dir, &version, &plan.launch.snapshot)?,
-            };
-            agents::start(&runtime, plan, kept, &beginning, told)
-        })
-        .await??;
+        let (handle, thread) =
+            blocking(move || agents::start(&runtime, plan, kept, &beginning, told)).await??;
         self.shared.put_agent(self.id, handle.clone());
         self.running = Some(Running { handle, thread });
         Ok(version)
@@ -226,12 +222,13 @@ impl Worker {
     ) -> Plan {
         let shared = &self.shared;
         let records = manifest.durability() != daee_manifest::Durability::Checkpoint;
+        let intent = records.then(|| shared.store.agent_dir(self.id, &epoch).join("intent"));
         let outside = AgentOutside {
             id: self.id,
             egress: shared.egress.clone(),
             content: shared.content.clone(),
             runtime: tokio::runtime::Handle::current(),
-            intent: records.then(|| shared.store.agent_dir(self.id, &epoch).join("intent")),
+            intent: intent.clone(),
         };
         let launch = Launch {
             module,
@@ -248,7 +245,7 @@ impl Worker {
         let replay =
             Replay { rebirth_turns: settings.rebirth_turns, record_max: settings.record_max };
         let outside = Box::new(outside);
-        Plan { id: self.id, epoch, version, manifest, launch, outside, replay }
+        Plan { id: self.id, epoch, version, manifest, launch, outside, intent, replay }
     }
 
     /// Hears the agent's thread: what to publish, and that it fell over.
@@ -313,17 +310,6 @@ impl Worker {
             tracing::error!(deployment = %self.id, "an agent's thread panicked");
         }
     }
-}
-
-/// Lays down the first base of a lease.
-fn fresh(
-    dir: &std::path::Path,
-    version: &Version,
-    snapshot: &Snapshot,
-) -> Result<(AgentStore, LogReader), String> {
-    let marks = envelope::marks_of(snapshot, version.artifact);
-    let base = envelope::write_base(&marks, version, &snapshot.encode());
-    AgentStore::create(dir, &base).map_err(|error| error.to_string())
 }
 
 fn send(effects: &mpsc::UnboundedSender<Vec<Effect>>, list: Vec<Effect>) {

@@ -7,7 +7,7 @@ mod words;
 
 use std::future::Future;
 
-use daee_types::{Address, DeploymentId};
+use daee_types::{Address, DeploymentId, Word};
 
 pub use error::{ErrorBody, LifecycleError};
 pub use label::{LABEL_NAME_MAX, deployment_of_host, deployment_of_label, endpoint_label};
@@ -16,8 +16,9 @@ pub use session::{
     SESSION_HEADER, SESSION_MILLIS_MAX, Session, SessionError, SignedSession, request_digest,
 };
 pub use words::{
-    CheckpointInfo, ContentAnswer, LOG_LINES_MAX, Level, LogLine, LogQuery, NodeInfo, Phase,
-    Sandbox, Spend, Status, StopAnswer, UpdateAnswer,
+    CheckpointInfo, ContentAnswer, LOG_LINES_MAX, Level, LogLine, LogQuery, NodeInfo, PartQuery,
+    Phase, RECORDING_PART_MAX, RecordingInfo, RecordingQuery, Sandbox, Spend, Status, StopAnswer,
+    UpdateAnswer,
 };
 
 /// Who calls.
@@ -55,6 +56,24 @@ pub trait Lifecycle: Send + Sync {
         deployment: DeploymentId,
         query: LogQuery,
     ) -> impl Future<Output = Result<Vec<LogLine>, LifecycleError>> + Send;
+
+    /// Puts a recording together, to be fetched part by part for as long as the node keeps it. Turns of one
+    /// version: one that another follows ends where that begins.
+    fn record(
+        &self,
+        caller: Caller,
+        deployment: DeploymentId,
+        query: RecordingQuery,
+    ) -> impl Future<Output = Result<RecordingInfo, LifecycleError>> + Send;
+
+    /// Bytes of a recording from an offset on, at most [`RECORDING_PART_MAX`]; none at its end.
+    fn recording(
+        &self,
+        caller: Caller,
+        deployment: DeploymentId,
+        sha256: &Word,
+        part: PartQuery,
+    ) -> impl Future<Output = Result<Vec<u8>, LifecycleError>> + Send;
 
     /// Stops the agent: its stop turn, a final checkpoint, its leaf opened on chain.
     fn stop(

@@ -1,8 +1,11 @@
 use daee_types::{
-    Address, ArtifactHash, DeploymentId, Domain, EpochId, Rate, Resources, StateRoot, Timestamp,
-    TokenAmount, Word,
+    Address, ArtifactHash, DeploymentId, Domain, EpochId, ManifestHash, Rate, Resources, StateRoot,
+    Timestamp, TokenAmount, Word,
 };
 use serde::{Deserialize, Serialize};
+
+/// Bytes of a recording in one answer at most.
+pub const RECORDING_PART_MAX: u32 = 4 << 20;
 
 /// Log lines in one answer at most.
 pub const LOG_LINES_MAX: u32 = 1000;
@@ -211,6 +214,56 @@ pub struct ContentAnswer {
     pub roots: Vec<String>,
     /// Blocks that are kept now.
     pub blocks: u32,
+}
+
+/// Which turns of an agent's past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingQuery {
+    /// So that this turn is among them, as far as it is kept; from the first that is kept of the version that runs
+    /// at the end where absent.
+    #[serde(default)]
+    pub from: Option<u64>,
+    /// So that this turn is among them; up to now where absent.
+    #[serde(default)]
+    pub to: Option<u64>,
+}
+
+/// A recording that a node has put together: turns of one agent with all that a replay needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingInfo {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The lease.
+    pub epoch: EpochId,
+    /// The version that ran, counted by the contract from 1.
+    pub version: u32,
+    /// Its artifact.
+    pub artifact_hash: ArtifactHash,
+    /// What its package is known by.
+    pub manifest_hash: ManifestHash,
+    /// The runtime that replays it.
+    pub runtime_version: u32,
+    /// The first turn in it.
+    pub from: u64,
+    /// The last turn in it.
+    pub to: u64,
+    /// The state that it is said to lead to.
+    pub state_root: StateRoot,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, by which they are asked for.
+    #[serde(with = "word")]
+    pub sha256: Word,
+}
+
+/// Which part of a recording's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartQuery {
+    /// Bytes before it.
+    #[serde(default)]
+    pub offset: u64,
 }
 
 fn limit_default() -> u32 {

@@ -1,12 +1,14 @@
-use std::sync::LazyLock;
+use std::{ops::ControlFlow, sync::LazyLock};
 
 use daee_artifact::Artifact;
-use daee_runtime::{Nothing, RuntimeConfig};
-use daee_transcript::Entry;
-use daee_types::ArtifactHash;
+use daee_lifecycle::{RecordingInfo, RecordingQuery};
+use daee_runtime::{CannotRun, Nothing, Recording, ReplayError, Replayed, RuntimeConfig, replay};
+use daee_transcript::{Entry, Frame, Segment};
+use daee_types::{ArtifactHash, sha256};
 use tempfile::TempDir;
 
 use super::*;
+use crate::recording::{self, Failed};
 
 /// Keeps every turn and answers nothing.
 const QUIET: &str = r#"(module (memory (export "memory") 1)
@@ -102,10 +104,11 @@ async fn a_version_that_is_taken_is_the_one_that_a_restart_finds() {
     let next = QUIET.replace("memory\") 1", "memory\") 2");
     world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
     assert_eq!(world.handle.face().version.number, 2);
-    let marks = world.handle.look().await.unwrap().marks;
+    let marks = world.handle.look().await.unwrap().head.marks;
     world.end().await;
-    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
-    let (version, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    let opened = AgentStore::open(world.lease()).unwrap().unwrap();
+    let (Head { version, .. }, snapshot) =
+        envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
     assert_eq!(version.number, 2);
     assert_eq!(snapshot.state.root(), marks.state_root);
     assert_eq!(snapshot.progress.turn, marks.turn);
@@ -117,10 +120,10 @@ async fn what_was_answered_is_there_after_a_restart() {
     for _ in 0..3 {
         assert!(world.ask().await.is_ok());
     }
-    let marks = world.handle.look().await.unwrap().marks;
+    let marks = world.handle.look().await.unwrap().head.marks;
     world.end().await;
     assert_eq!(world.ask().await.err(), Some(Refused::Gone));
-    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+    let opened = AgentStore::open(world.lease()).unwrap().unwrap();
     let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
     assert_eq!(snapshot.progress.turn, marks.turn);
     assert_eq!(snapshot.state.root(), marks.state_root);
@@ -136,7 +139,7 @@ async fn a_restart_reads_few_turns_whatever_answers_wait_for() {
             assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
         }
         world.end().await;
-        let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+        let opened = AgentStore::open(world.lease()).unwrap().unwrap();
         assert!(opened.deltas.len() < 20, "{durability}: {}", opened.deltas.len());
         let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
         assert_eq!(snapshot.progress.turn, u64::from(turns) + 1, "{durability}: start is one too");
@@ -155,11 +158,11 @@ async fn a_program_in_memory_is_born_anew_so_that_a_replay_stays_short() {
     assert_eq!(world.births(), [(0, 0), (10, 10), (20, 20)]);
     world.end().await;
     // What comes after a restart of the node begins with a birth, too.
-    let opened = AgentStore::open(world.dir.path()).unwrap().unwrap();
+    let opened = AgentStore::open(world.lease()).unwrap().unwrap();
     let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
     let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
     plan.launch.snapshot = snapshot;
-    world.again(plan, (opened.store, opened.reader));
+    world.again(plan, Kept::There(Box::new(opened.store), opened.reader));
     assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
     assert_eq!(world.births(), [(0, 0), (10, 10), (20, 20), (26, 26)]);
 }
@@ -186,11 +189,11 @@ async fn a_reactor_can_be_replayed_from_each_of_its_bases() {
     for _ in 0..DELTAS_MAX + 10 {
         assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
     }
-    let Standing { marks, record, .. } = world.handle.look().await.unwrap();
+    let Standing { head: Head { marks, .. }, record } = world.handle.look().await.unwrap();
     let starts = world.handle.logs.starts();
     let [0, base] = starts[..] else { panic!("{starts:?}") };
     let head = world.handle.logs.start(base, Some(envelope::BASE_HEAD)).unwrap().unwrap();
-    assert_eq!(envelope::read_base_head(&head).unwrap().0.turn, base);
+    assert_eq!(envelope::read_base_head(&head).unwrap().marks.turn, base);
     assert_eq!((marks.turn, record), (u64::from(DELTAS_MAX) + 11, u64::from(DELTAS_MAX) + 11));
 }
 
@@ -198,12 +201,12 @@ async fn a_reactor_can_be_replayed_from_each_of_its_bases() {
 async fn a_new_version_can_be_replayed_from_where_it_began() {
     let world = World::start(QUIET, &Beginning::Start).await;
     assert!(world.ask().await.is_ok());
-    let before = world.handle.look().await.unwrap().marks;
+    let before = world.handle.look().await.unwrap().head.marks;
     let next = QUIET.replace("memory\") 1", "memory\") 2");
     world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
     let heads = world.handle.logs.starts().into_iter().map(|start| {
         let head = world.handle.logs.start(start, Some(envelope::BASE_HEAD)).unwrap().unwrap();
-        let (marks, version) = envelope::read_base_head(&head).unwrap();
+        let Head { marks, version, .. } = envelope::read_base_head(&head).unwrap();
         (start, marks, version.number)
     });
     let heads: Vec<_> = heads.collect();
@@ -211,6 +214,86 @@ async fn a_new_version_can_be_replayed_from_where_it_began() {
     // Where the old one ended, as it ended.
     assert_eq!(heads[1], (2, before, 2));
     assert_eq!((heads[2].0, heads[2].1.turn, heads[2].2), (3, 3, 2));
+}
+
+#[tokio::test]
+async fn what_ran_can_be_run_again_while_it_runs_and_afterwards() {
+    for (wat, more) in [(QUIET, ""), (BROKEN, ""), (RESIDENT, "run: resident\n")] {
+        let plan = || {
+            let mut plan = plan_of(wat, FIRST, 1, more);
+            plan.replay.rebirth_turns = 7;
+            plan
+        };
+        let mut world = World::of(plan(), &Beginning::GoOn);
+        for _ in 0..4 {
+            world.ask().await.unwrap();
+        }
+        let now = world.handle.look().await.unwrap();
+        let query = RecordingQuery::default();
+        let info = world.record(now, query).unwrap();
+        assert_eq!((info.from, info.to), (1, 4), "{more}");
+        assert_eq!(info.state_root, now.head.marks.state_root);
+        assert_eq!(world.again_as(plan(), &info).unwrap().turns, 4);
+        for _ in 0..10 {
+            world.ask().await.unwrap();
+        }
+        world.end().await;
+        let (_, reader, now) = recording::of_the_past(world.lease()).unwrap().unwrap();
+        assert_eq!(now.head.marks.turn, reader.last().unwrap());
+        let from = if more.is_empty() { 0 } else { 7 };
+        let info = world.record(now, RecordingQuery { from: Some(9), ..query }).unwrap();
+        assert_eq!((info.from, info.to), (from + 1, now.head.marks.turn), "{more}");
+        let replayed = world.again_as(plan(), &info).unwrap();
+        assert_eq!(replayed.to.state_root, info.state_root);
+        // Nobody writes what there is of it.
+        let bytes = std::fs::read(world.recording(&info)).unwrap();
+        assert_eq!(sha256(&bytes), info.sha256);
+        assert_eq!(bytes.len() as u64, info.bytes);
+    }
+}
+
+#[tokio::test]
+async fn each_version_is_run_again_with_its_own_package() {
+    let next = QUIET.replace("memory\") 1", "memory\") 2");
+    let world = World::start(QUIET, &Beginning::Start).await;
+    world.ask().await.unwrap();
+    world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap();
+    world.ask().await.unwrap();
+    let now = world.handle.look().await.unwrap();
+    let first = world.record(now, RecordingQuery { from: Some(1), to: None }).unwrap();
+    assert_eq!((first.version, first.from, first.to), (1, 1, 2));
+    let second = world.record(now, RecordingQuery::default()).unwrap();
+    assert_eq!((second.version, second.from, second.to), (2, 3, 4));
+    assert_eq!(world.again_as(plan(QUIET, FIRST, 1), &first).unwrap().turns, 2);
+    assert_eq!(world.again_as(plan(&next, SECOND, 2), &second).unwrap().turns, 2);
+    let other = world.again_as(plan(QUIET, FIRST, 1), &second).unwrap_err();
+    assert_eq!(other, ReplayError::CannotRun(CannotRun::Package));
+}
+
+#[tokio::test]
+async fn a_turn_that_the_node_did_not_live_to_end_is_run_again_as_far_as_it_came() {
+    let mut world = World::start(QUIET, &Beginning::Start).await;
+    world.ask().await.unwrap();
+    world.end().await;
+    // As it was kept before something outside was done in turn 3.
+    let mut segment = Segment::default();
+    let frame = Event::Start.frame(3, Timestamp(9));
+    let frame = Frame::of(&frame, &mut segment.bodies);
+    segment.push(&Entry::Event { turn: 3, at: Timestamp(9), frame });
+    let (transcript, bodies) = segment.finish();
+    let path = world.dir.path().join("intent");
+    outside::write_intent(&path, &transcript, &bodies).unwrap();
+    let opened = AgentStore::open(world.lease()).unwrap().unwrap();
+    let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    let mut plan = plan(QUIET, FIRST, 1);
+    (plan.launch.snapshot, plan.intent) = (snapshot, Some(path));
+    world.again(plan, Kept::There(Box::new(opened.store), opened.reader));
+    world.ask().await.unwrap();
+    let now = world.handle.look().await.unwrap();
+    assert_eq!(now.head.marks.turn, 4);
+    let info = world.record(now, RecordingQuery::default()).unwrap();
+    let replayed = world.again_as(super::tests::plan(QUIET, FIRST, 1), &info).unwrap();
+    assert_eq!((replayed.turns, replayed.observed), (4, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,13 +313,14 @@ async fn the_node_waits_behind_no_request_and_nothing_runs_behind_the_last_turn(
             Ok(Reply::Answer(_) | Reply::Owing(_)) | Err(Refused::Gone)
         ));
     }
-    assert_eq!(world.handle.look().await.unwrap().marks, sealed.marks);
+    assert_eq!(world.handle.look().await.unwrap().head.marks, sealed.marks);
 }
 
 struct World {
     handle: AgentHandle,
     thread: Option<JoinHandle<()>>,
     dir: TempDir,
+    lease: PathBuf,
     _words: mpsc::UnboundedReceiver<Told>,
 }
 
@@ -247,12 +331,11 @@ impl World {
 
     fn of(plan: Plan, beginning: &Beginning) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let marks = envelope::marks_of(&plan.launch.snapshot, plan.version.artifact);
-        let base = envelope::write_base(&marks, &plan.version, &plan.launch.snapshot.encode());
-        let kept = AgentStore::create(dir.path(), &base).unwrap();
+        let lease = dir.path().join(hex_of(&plan.epoch));
+        let kept = Kept::Fresh(lease.clone());
         let (told, words) = mpsc::unbounded_channel();
         let (handle, thread) = start(&RUNTIME, plan, kept, beginning, told).unwrap();
-        Self { handle, thread: Some(thread), dir, _words: words }
+        Self { handle, thread: Some(thread), dir, lease, _words: words }
     }
 
     async fn ask(&self) -> Result<Reply, Refused> {
@@ -271,8 +354,27 @@ impl World {
         starts.collect()
     }
 
+    fn lease(&self) -> &Path {
+        &self.lease
+    }
+
+    fn record(&self, now: Standing, query: RecordingQuery) -> Result<RecordingInfo, Failed> {
+        let epoch = EpochId::new([1; 32]);
+        recording::make(self.dir.path(), DeploymentId(1), epoch, &self.handle.logs, now, query)
+    }
+
+    fn recording(&self, info: &RecordingInfo) -> PathBuf {
+        recording::path(self.dir.path(), DeploymentId(1), &info.sha256)
+    }
+
+    fn again_as(&self, plan: Plan, info: &RecordingInfo) -> Result<Replayed, ReplayError> {
+        let bytes = std::fs::read(self.recording(info)).unwrap();
+        let recording = Recording::decode(&bytes).unwrap();
+        replay(&RUNTIME, plan.launch, &recording, |_| ControlFlow::Continue(()))
+    }
+
     /// The same lease once more.
-    fn again(&mut self, plan: Plan, kept: (AgentStore, LogReader)) {
+    fn again(&mut self, plan: Plan, kept: Kept) {
         let (told, words) = mpsc::unbounded_channel();
         let (handle, thread) = start(&RUNTIME, plan, kept, &Beginning::GoOn, told).unwrap();
         (self.handle, self.thread, self._words) = (handle, Some(thread), words);
@@ -282,6 +384,10 @@ impl World {
         self.handle.end().await;
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+fn hex_of(epoch: &EpochId) -> String {
+    epoch.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn request() -> Request {
@@ -309,13 +415,18 @@ fn plan_of(wat: &str, agent_id: &str, number: u32, more: &str) -> Plan {
     let manifest = Manifest::read(yaml.as_bytes()).unwrap();
     let style = more.contains("resident").then_some(RunStyle::Resident);
     let version = Version { number, artifact: hash, body: manifest.body_hash() };
+    let launch = Launch {
+        manifest: *manifest.manifest_hash().as_bytes(),
+        ..Launch::new(RUNTIME.prepare(&artifact, style).unwrap())
+    };
     Plan {
         id: DeploymentId(1),
         epoch: EpochId::new([1; 32]),
         version,
         manifest: Arc::new(manifest),
-        launch: Launch::new(RUNTIME.prepare(&artifact, style).unwrap()),
+        launch,
         outside: Box::new(Nothing(Timestamp(0))),
+        intent: None,
         replay: Replay { rebirth_turns: 1_000, record_max: ByteSize::mib(128) },
     }
 }
