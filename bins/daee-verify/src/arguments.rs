@@ -6,11 +6,11 @@ use clap::{
     error::ErrorKind,
 };
 use daee_artifact::ArtifactCid;
-use daee_types::ArtifactHash;
+use daee_types::{ArtifactHash, StateRoot};
 
 use crate::input::Input;
 
-/// Judge manifests, artifacts, packages, signatures and upgrades with one exit code.
+/// Judge manifests, artifacts, packages, signatures, upgrades and recordings with one exit code.
 ///
 /// Works offline. Exit codes: 0 verified, 1 findings, 2 could not run.
 #[derive(Debug, Parser)]
@@ -39,6 +39,16 @@ pub enum Format {
     Junit,
     /// For GitHub's runner: commands that annotate the lines
     Github,
+}
+
+/// How far the agent is kept from this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// In a jailed process of its own, as on a node
+    #[default]
+    Process,
+    /// In this process: where no such process can be had
+    Thread,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +97,21 @@ pub enum Command {
         #[arg(value_parser = input())]
         new: Input,
     },
+    /// Judge a recording by running it again: answers, log, state and fuel have to come out the same
+    Run {
+        /// The .car file that was deployed
+        #[arg(value_parser = input())]
+        package: Input,
+        /// The .run file, as `daee-deploy record` fetches it
+        #[arg(value_parser = input())]
+        recording: Input,
+        /// Where the agent runs meanwhile
+        #[arg(long, value_enum, default_value_t)]
+        isolation: Isolation,
+        /// A state root that it has to begin with or to lead to; several times for both
+        #[arg(long, value_name = "ROOT")]
+        expect_state_root: Vec<StateRoot>,
+    },
     /// List all rules
     Rules,
     /// Explain a rule
@@ -125,6 +150,7 @@ impl Arguments {
             Command::Package { file, signatures } => [Some(file), signatures.as_ref()],
             Command::Signature { file, signatures, .. } => [Some(file), signatures.as_ref()],
             Command::Diff { old, new } => [Some(old), Some(new)],
+            Command::Run { package, recording, .. } => [Some(package), Some(recording)],
             Command::Rules | Command::Explain { .. } | Command::Schema => [None, None],
         };
         let all = inputs.into_iter().flatten().chain(&self.policy);

@@ -3,6 +3,7 @@
 mod arguments;
 mod explain;
 mod input;
+mod run;
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
@@ -15,11 +16,13 @@ use daee_signer::publisher::{SIGNATURE_FILE_BYTES_MAX, signature_path};
 use daee_verdict::{Expected, Group, POLICY_BYTES_MAX, Policy, Report, formats};
 
 use crate::{
-    arguments::{Arguments, Command, Format},
+    arguments::{Arguments, Command, Format, Isolation},
     input::{Input, InputError},
 };
 
 fn main() -> ExitCode {
+    // A cell is this program, entered again.
+    daee_runtime::child_main();
     let Arguments { command, format, policy } = Arguments::parse().checked();
     let stdout = io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -109,6 +112,13 @@ fn subject(command: &Command, policy: &Policy) -> Result<Report, InputError> {
             let old = daee_verdict::manifest_or_package(old.name(), old.open()?);
             let new = daee_verdict::manifest_or_package(new.name(), new.open()?);
             daee_verdict::upgrade(&old, new)
+        }
+        Command::Run { package, recording, isolation, expect_state_root } => {
+            let isolation = match isolation {
+                Isolation::Process => daee_runtime::Isolation::Process,
+                Isolation::Thread => daee_runtime::Isolation::InProcess,
+            };
+            run::run(package, recording, isolation, expect_state_root)?
         }
         Command::Rules | Command::Explain { .. } | Command::Schema => unreachable!("no verdict"),
     })

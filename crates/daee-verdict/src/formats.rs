@@ -14,7 +14,7 @@ use crate::{Finding, Report, Verdict};
 const TOOL: &str = "daee-verify";
 
 /// The rules that say why there is no verdict.
-const COULD_NOT_RUN: [&str; 2] = ["DAEE-V001", "DAEE-V030"];
+const COULD_NOT_RUN: [&str; 3] = ["DAEE-V001", "DAEE-V030", "DAEE-J020"];
 
 /// For people: each finding under the line it is about, 80 columns wide; in colour if asked for.
 pub fn text(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> {

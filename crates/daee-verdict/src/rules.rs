@@ -4,6 +4,7 @@ mod artifact;
 mod manifest;
 mod package;
 mod program;
+mod run;
 mod signature;
 mod upgrade;
 
@@ -46,6 +47,8 @@ pub enum Group {
     Signature,
     /// A version in the place of another.
     Upgrade,
+    /// What went through the door while an agent ran.
+    Run,
     /// How the parts fit together, and the program itself.
     Program,
 }
@@ -86,6 +89,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         package::RULES,
         signature::RULES,
         upgrade::RULES,
+        run::RULES,
         program::RULES,
     ]
     .into_iter()
@@ -122,12 +126,13 @@ impl Rule {
 
 impl Group {
     /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Manifest,
         Self::Artifact,
         Self::Package,
         Self::Signature,
         Self::Upgrade,
+        Self::Run,
         Self::Program,
     ];
 
@@ -139,6 +144,7 @@ impl Group {
             Self::Package => "package",
             Self::Signature => "signature",
             Self::Upgrade => "upgrade",
+            Self::Run => "run",
             Self::Program => "program",
         }
     }

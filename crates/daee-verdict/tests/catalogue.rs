@@ -15,9 +15,12 @@ use daee_signer::{
     Key,
     publisher::{SignatureFile, SignedRotation, Trust},
 };
-use daee_types::{ArtifactHash, Coded as _, Domain, Sign as _};
+use daee_types::{
+    ArtifactHash, Coded as _, DeploymentId, Domain, EpochId, ManifestHash, Sign as _, StateRoot,
+};
 use daee_verdict::{
-    Example, Expected, Finding, Group, Level, Name, Policy, Report, Rule, Signers, Verdict, rules,
+    Difference, Differing, Example, Expected, Finding, Group, Level, Name, Policy, Ran, Report,
+    Rule, Run, RunEnd, Signers, Verdict, rules,
 };
 use serde_json::Value;
 
@@ -194,6 +197,7 @@ fn told(id: &'static str) -> Report {
             package(&bytes)
         }
         "DAEE-A032" => artifact(&repeated_leaves(), &Expected::default()),
+        id if id.starts_with("DAEE-J") => run(id),
         "DAEE-V001" => daee_verdict::manifest(Name::from("agent.yaml"), Broken),
         "DAEE-V002" => {
             let body = Manifest::read(yaml("").as_bytes()).unwrap().canonical_body().to_owned();
@@ -313,6 +317,77 @@ fn signature(id: &'static str) -> Report {
     signed_by(json.to_string().as_bytes(), &asked)
 }
 
+/// What is said of a recording that was run again.
+fn run(id: &'static str) -> Report {
+    let mut report = Report::of_recording(package(&car()), Name::from("oracle.run"));
+    assert_eq!(report.verdict(), Verdict::Verified);
+    let own = report.manifest.as_ref().unwrap().manifest_hash();
+    let root = |n: u8| StateRoot::new([n; 32]);
+    let ran = Ran {
+        from_turn: 0,
+        from_state: root(1),
+        to_turn: 9,
+        to_state: root(2),
+        turns: 9,
+        calls: 30,
+        observed: u64::from(id == "DAEE-J016"),
+    };
+    let differing = [
+        ("DAEE-J001", Differing::Operation),
+        ("DAEE-J002", Differing::Input),
+        ("DAEE-J003", Differing::Result),
+        ("DAEE-J004", Differing::Answer),
+        ("DAEE-J005", Differing::Event),
+        ("DAEE-J006", Differing::Outcome),
+        ("DAEE-J007", Differing::Fuel),
+        ("DAEE-J008", Differing::Limits),
+        ("DAEE-J009", Differing::State),
+        ("DAEE-J010", Differing::Log),
+        ("DAEE-J011", Differing::Transcript),
+    ];
+    let (mut end, mut expected) = (RunEnd::Same(ran), vec![root(1), root(2)]);
+    match id {
+        "DAEE-J012" => {
+            assert!(report.is_of_package(&own));
+            assert!(!report.is_of_package(&ManifestHash::new([9; 32])));
+            return report;
+        }
+        "DAEE-J013" => expected.push(root(3)),
+        "DAEE-J014" => {
+            report.no_recording("the bytes end too early");
+            return report;
+        }
+        "DAEE-J015" => expected.clear(),
+        "DAEE-J016" => {}
+        "DAEE-J020" => {
+            let why = "it was made by runtime version 1".to_owned();
+            end = RunEnd::CannotRun { why, fix: "take the release with that one" };
+        }
+        _ => {
+            let what = differing.iter().find(|(rule, _)| *rule == id).unwrap().1;
+            let words = "turn 3, call 1: it differs".to_owned();
+            end = RunEnd::Differs(Difference { what, turn: 3, call: Some(1), words });
+        }
+    }
+    let run = Run { deployment: DeploymentId(7), epoch: EpochId::new([3; 32]), end };
+    report.judge_run(&run, &expected);
+    report
+}
+
+#[test]
+fn a_recording_that_came_to_the_same_is_verified_and_what_could_not_be_run_is_not_said_to_be_wrong()
+{
+    for (id, verdict) in [
+        ("DAEE-J015", Verdict::Verified),
+        ("DAEE-J016", Verdict::Verified),
+        ("DAEE-J003", Verdict::Findings),
+        ("DAEE-J012", Verdict::Findings),
+        ("DAEE-J020", Verdict::Error),
+    ] {
+        assert_eq!(run(id).verdict(), verdict, "{id}");
+    }
+}
+
 fn signed_by(file: &[u8], asked: &Signers) -> Report {
     let mut report = package(&car());
     report.judge_signatures(Some(file), Some(asked));
@@ -412,6 +487,7 @@ fn markdown() -> String {
             Group::Package => "The package",
             Group::Signature => "Signatures",
             Group::Upgrade => "Upgrades",
+            Group::Run => "Recordings",
             Group::Program => "The parts together, and daee-verify itself",
         };
         out.push_str(&format!("\n## {title}\n"));

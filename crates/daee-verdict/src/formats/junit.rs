@@ -77,10 +77,12 @@ fn looked_at(rule: &Rule, report: &Report) -> bool {
     let kind = report.kind;
     match rule.group {
         Group::Manifest => kind != Group::Artifact || report.source.is_some(),
-        Group::Artifact => matches!(kind, Group::Artifact | Group::Package | Group::Signature),
-        Group::Package => matches!(kind, Group::Package | Group::Signature),
+        Group::Artifact => {
+            matches!(kind, Group::Artifact | Group::Package | Group::Signature | Group::Run)
+        }
+        Group::Package => matches!(kind, Group::Package | Group::Signature | Group::Run),
         Group::Signature => report.facts.iter().any(|(name, _)| *name == "signed_by"),
-        Group::Upgrade => kind == Group::Upgrade,
+        Group::Upgrade | Group::Run => kind == rule.group,
         Group::Program => rule.id == "DAEE-V001",
     }
 }
