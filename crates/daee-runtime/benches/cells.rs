@@ -47,6 +47,15 @@ fn main() {
         ));
         let mut agent = start();
         figures.push((format!("warm turn, {name}"), median(TURNS, || turn(&mut agent))));
+        let tiny = wat::parse_str(include_str!("tiny.wat")).unwrap();
+        let hash = ArtifactHash::of(&tiny);
+        let tiny = Artifact::fetched(tiny).verify(&hash).unwrap();
+        let launch = Launch::new(runtime.prepare(&tiny, None).unwrap());
+        let mut tiny = Agent::start(&runtime, launch, Box::new(Nothing::default())).unwrap();
+        figures.push((
+            format!("warm turn of a tiny agent, {name}"),
+            median(TURNS, || turn(&mut tiny)),
+        ));
     }
     if std::env::args().any(|argument| argument == "--json") {
         let figures: serde_json::Map<_, _> = figures

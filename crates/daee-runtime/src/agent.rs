@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use daee_artifact::RunStyle;
 use daee_policy::Policy;
-use daee_state::{Delta, Draft, Effect, PAGE_BYTES, Page, State};
+use daee_state::{Delta, Draft, Effect, PAGE_BYTES, State};
 use daee_transcript::{Bodies, Bounds, Entry, LogLine, Progress, Segment, WHY_BYTES_MAX, entries};
 use daee_types::{
     ByteSize, Coded, Fault, LogRoot, StateRoot, Timestamp, TranscriptRoot, Word,
@@ -11,6 +11,7 @@ use daee_types::{
 
 use crate::check::Check;
 use crate::door::Door;
+use crate::ground::Ground;
 use crate::protocol::Birth;
 use crate::warden::{Cell, Run};
 use crate::{
@@ -141,6 +142,7 @@ pub struct Agent {
     state: State,
     progress: Progress,
     cell: Option<Cell>,
+    ground: Ground,
     /// The present cell's birth is not in the transcript yet.
     pub(crate) newborn: bool,
     cpu: Duration,
@@ -167,6 +169,7 @@ impl Agent {
             state,
             progress,
             cell: None,
+            ground: Ground::default(),
             newborn: false,
             cpu: Duration::ZERO,
         };
@@ -244,6 +247,7 @@ impl Agent {
         let kept = outcome.is_kept();
         let delta = if kept {
             if let Some(machine) = machine {
+                self.ground.changed(&machine.pages);
                 draft.set_machine(machine);
             }
             draft.finish()
@@ -426,10 +430,9 @@ impl Agent {
             args: self.args.clone(),
             image: machine.map(|machine| (machine.page_count(), machine.globals().to_vec())),
         };
-        let pages: Vec<(u32, Page)> = machine
-            .map(|machine| machine.pages().map(|(at, page)| (at, page.clone())).collect())
-            .unwrap_or_default();
-        let cell = Cell::start(&self.runtime, &self.module, birth, pages)?;
+        let ground = machine.map(|machine| self.ground.lay(machine)).transpose();
+        let ground = ground.map_err(|error| StartError::Cell(error.to_string()))?;
+        let cell = Cell::start(&self.runtime, &self.module, birth, ground)?;
         self.cell = Some(cell);
         self.newborn = true;
         Ok(())

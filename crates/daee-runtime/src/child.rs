@@ -13,7 +13,6 @@ use memmap2::Mmap;
 
 use crate::cell::{self, Walls};
 use crate::jail;
-use crate::mapped::Mapped;
 use crate::protocol::{FromCell, Link};
 use crate::spawn::{self, Role};
 use crate::{compile, engine};
@@ -33,7 +32,7 @@ pub fn child_main() {
     // SAFETY: the name says that `spawn` made this process, and this is its first statement.
     let (link, input) = unsafe { spawn::inherited() };
     match role {
-        Role::Cell => cell(link, input),
+        Role::Cell => cell(link),
         Role::Compile => compiler(link, input),
         Role::Probe => probe(link),
         #[cfg(test)]
@@ -43,8 +42,7 @@ pub fn child_main() {
     unsafe { libc::_exit(0) }
 }
 
-fn cell(link: OwnedFd, code: OwnedFd) {
-    let Ok(code) = Mapped::open(&File::from(code)) else { return };
+fn cell(link: OwnedFd) {
     engine::warm_up();
     // Draws the seed of this thread's hash maps while the kernel may be asked for it.
     let _ = std::hash::RandomState::new();
@@ -52,7 +50,7 @@ fn cell(link: OwnedFd, code: OwnedFd) {
     // The supervisor is trusted: it may send as much as it likes.
     let mut link = Link::new(UnixStream::from(link), ByteSize::gib(4));
     if link.tell_supervisor(&FromCell::Jailed(walls)).is_ok() {
-        cell::serve(link, &code, Walls::Process);
+        cell::serve(link, Walls::Process);
     }
 }
 

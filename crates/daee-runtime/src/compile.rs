@@ -66,7 +66,7 @@ pub(crate) fn bounded(
         executable: executable.try_clone().map_err(node)?,
         role: Role::Compile,
         link: there.into(),
-        input: input.into(),
+        input: Some(input.into()),
         namespaces,
     })
     .map_err(node)?;

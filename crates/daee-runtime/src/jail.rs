@@ -264,6 +264,9 @@ const RUNNING_OLD: &[Call] = &[call("pread64", libc::SYS_pread64)];
 const LOADING: &[Call] = &[
     with("mmap", libc::SYS_mmap, &[OWN_OR_FILE]),
     call("ftruncate", libc::SYS_ftruncate),
+    // Code and memory come as descriptors, and what of the memory holds anything.
+    call("recvmsg", libc::SYS_recvmsg),
+    call("lseek", libc::SYS_lseek),
     call("mprotect", libc::SYS_mprotect),
     with("prlimit64", libc::SYS_prlimit64, &[only(0, &[0])]),
     with(

@@ -14,6 +14,7 @@ mod event;
 #[cfg(test)]
 mod evil;
 pub mod frame;
+mod ground;
 mod jail;
 mod limits;
 mod mapped;
@@ -26,6 +27,7 @@ mod runtime;
 mod snapshot;
 mod spawn;
 mod warden;
+mod warm;
 mod wasi;
 
 pub use agent::{Agent, Commit, Launch, Marks, StartError, Turned};

@@ -4,10 +4,10 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
 use crate::spawn;
 
@@ -25,8 +25,10 @@ pub(crate) struct Mapped {
 impl Mapped {
     /// Maps what [`sealed`] made.
     pub(crate) fn open(file: &File) -> io::Result<Self> {
+        // A cell may not ask in any other way.
+        let bytes = (&*file).seek(SeekFrom::End(0))?;
         // SAFETY: the supervisor sealed the file before it gave it away, so it never changes.
-        let map = unsafe { Mmap::map(file) }?;
+        let map = unsafe { MmapOptions::new().len(bytes as usize).map(file) }?;
         let wrong = || io::Error::from(io::ErrorKind::InvalidData);
         let trailer = map.last_chunk::<TRAILER_BYTES>().ok_or_else(wrong)?;
         let (length, door) = trailer.split_first_chunk::<8>().ok_or_else(wrong)?;

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use daee_types::{
     wire::{Reader, WireError, Writer},
 };
 
-use crate::Limits;
 use crate::ahead::{Early, Standing, TOLD_BYTES_MAX, TOLD_MAX, Told};
+use crate::{Limits, spawn};
 
 /// Pages that travel in one message: 1 MiB.
 pub(crate) const PAGES_BATCH: usize = 256;
@@ -42,16 +43,17 @@ pub(crate) struct Birth {
     pub(crate) limits: Limits,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) args: Vec<String>,
-    /// A reactor's memory and globals follow, in `Pages` and this many pages in all.
+    /// Size of a reactor's memory in pages, and its globals. The descriptor of the memory comes with this, behind
+    /// that of the code; pages that changed since it was made follow.
     pub(crate) image: Option<(u32, Vec<u8>)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ToCell<'a> {
     Birth(Box<Birth>),
-    /// Part of the image.
+    /// Part of the memory.
     Pages(Vec<(u32, Page)>),
-    /// The image is complete: load the code and get ready.
+    /// The memory is complete: load the code and get ready.
     Load,
     /// Begin a turn with this event, unless it is larger than a frame may be.
     Turn {
@@ -416,6 +418,8 @@ pub(crate) struct Link {
     /// What was read and not yet heard of.
     buffer: Vec<u8>,
     unheard: Range<usize>,
+    /// What came with the bytes that were read, if it is wanted.
+    descriptors: Option<Vec<OwnedFd>>,
     /// As the socket knows them.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -426,14 +430,12 @@ pub(crate) struct Link {
 impl Link {
     /// `frame_max` bounds frames, in bytes; batches of pages have a bound of their own.
     pub(crate) fn new(stream: UnixStream, frame_max: ByteSize) -> Self {
-        let frame_max = usize::try_from(frame_max.0).unwrap_or(usize::MAX);
-        let message_max =
-            frame_max.max(PAGES_BATCH * (PAGE_BYTES + 4)).saturating_add(MESSAGE_EXTRA_BYTES);
         Self {
             stream,
-            message_max,
+            message_max: message_max(frame_max),
             buffer: Vec::new(),
             unheard: 0..0,
+            descriptors: None,
             read_timeout: None,
             write_timeout: None,
             patience: READ_WITHIN,
@@ -445,8 +447,32 @@ impl Link {
         self.stream
     }
 
+    /// With another bound of frames.
+    pub(crate) fn bound(&mut self, frame_max: ByteSize) {
+        self.message_max = message_max(frame_max);
+    }
+
+    /// Takes descriptors that come with messages from now on.
+    pub(crate) fn take_descriptors(&mut self) {
+        self.descriptors = Some(Vec::new());
+    }
+
+    /// What came; what comes from now on is not taken.
+    pub(crate) fn descriptors(&mut self) -> Vec<OwnedFd> {
+        self.descriptors.take().unwrap_or_default()
+    }
+
     /// Tells a cell, which has a bounded time to take it.
     pub(crate) fn tell_cell(&mut self, what: &ToCell<'_>) -> Result<(), LinkError> {
+        self.tell_cell_with(what, &[])
+    }
+
+    /// The same, with descriptors.
+    pub(crate) fn tell_cell_with(
+        &mut self,
+        what: &ToCell<'_>,
+        mut descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), LinkError> {
         let (head, frame) = what.encode();
         let mut left = self.patience;
         send(head, frame, |mut rest| {
@@ -458,10 +484,13 @@ impl Link {
                     self.stream.set_write_timeout(Some(left))?;
                     self.write_timeout = Some(left);
                 }
-                let (wrote, took) = timed(|| self.stream.write(rest));
+                let (wrote, took) = timed(|| match descriptors {
+                    [] => self.stream.write(rest),
+                    some => spawn::send_with(&self.stream, rest, some),
+                });
                 match wrote {
                     Ok(0) => return Err(LinkError::Gone),
-                    Ok(wrote) => rest = &rest[wrote..],
+                    Ok(wrote) => (rest, descriptors) = (&rest[wrote..], &[]),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -536,7 +565,10 @@ impl Link {
     fn read(&mut self, left: Option<&mut Duration>) -> Result<(), LinkError> {
         let room = &mut self.buffer[self.unheard.end..];
         let read = match left {
-            None => self.stream.read(room),
+            None => match &mut self.descriptors {
+                None => self.stream.read(room),
+                Some(descriptors) => spawn::receive_with(&self.stream, room, descriptors),
+            },
             Some(left) => {
                 if left.is_zero() {
                     return Err(LinkError::Late);
@@ -560,6 +592,11 @@ impl Link {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn message_max(frame_max: ByteSize) -> usize {
+    let frame_max = usize::try_from(frame_max.0).unwrap_or(usize::MAX);
+    frame_max.max(PAGES_BATCH * (PAGE_BYTES + 4)).saturating_add(MESSAGE_EXTRA_BYTES)
 }
 
 /// Completes a message and sends it: small ones in one piece, large frames without a copy.

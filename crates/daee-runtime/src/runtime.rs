@@ -15,6 +15,7 @@ use crate::jail;
 use crate::mapped;
 use crate::protocol::{FromCell, Link};
 use crate::spawn::{self, Role, Start};
+use crate::warm::{Empty, Warm};
 
 /// How far guests are kept from the process that runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub struct RuntimeConfig {
     pub isolation: Isolation,
     /// What compiling may take. Not kept by [`Isolation::InProcess`].
     pub compile: CompileLimits,
+    /// How many processes are kept jailed and empty, so that an agent starts in a fraction of the time. None with
+    /// [`Isolation::InProcess`].
+    pub warm_cells: usize,
     /// The program that is started for cells; this one if there is none. It must call
     /// [`child_main`](crate::child_main) first.
     pub executable: Option<PathBuf>,
@@ -55,6 +59,7 @@ impl RuntimeConfig {
             cache_key: [0; 32],
             isolation: Isolation::InProcess,
             compile: CompileLimits::default(),
+            warm_cells: 2,
             executable: None,
         }
     }
@@ -144,7 +149,8 @@ pub struct Runtime(Arc<Shared>);
 struct Shared {
     config: RuntimeConfig,
     cache: Option<Cache>,
-    cells: Option<Cells>,
+    warm: Option<Warm>,
+    cells: Option<Arc<Cells>>,
 }
 
 /// How cells are started here.
@@ -166,9 +172,10 @@ impl Runtime {
         };
         let cells = match config.isolation {
             Isolation::InProcess => None,
-            Isolation::Process => Some(Cells::probe(config.executable.as_ref())?),
+            Isolation::Process => Some(Arc::new(Cells::probe(config.executable.as_ref())?)),
         };
-        Ok(Self(Arc::new(Shared { config, cache, cells })))
+        let warm = cells.clone().map(|cells| Warm::new(cells, config.warm_cells));
+        Ok(Self(Arc::new(Shared { config, cache, warm, cells })))
     }
 
     /// Checks and compiles a module, or takes it from the cache. `wanted` is the manifest's `run`;
@@ -220,7 +227,11 @@ impl Runtime {
     }
 
     pub(crate) fn cells(&self) -> Option<&Cells> {
-        self.0.cells.as_ref()
+        self.0.cells.as_deref()
+    }
+
+    pub(crate) fn warm_cell(&self) -> Option<Empty> {
+        self.0.warm.as_ref()?.take()
     }
 }
 
@@ -259,7 +270,7 @@ fn probe(executable: &File, namespaces: bool) -> Result<u32, String> {
         executable: executable.try_clone().map_err(text)?,
         role: Role::Probe,
         link: there.into(),
-        input: input.into(),
+        input: Some(input.into()),
         namespaces,
     })
     .map_err(text)?;

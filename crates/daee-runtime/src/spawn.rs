@@ -8,7 +8,8 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -57,8 +58,8 @@ pub(crate) struct Start {
     pub(crate) role: Role,
     /// Becomes descriptor 0: the link.
     pub(crate) link: OwnedFd,
-    /// Becomes descriptor 1: what it works on.
-    pub(crate) input: OwnedFd,
+    /// Becomes descriptor 1: what it works on. A cell is told later.
+    pub(crate) input: Option<OwnedFd>,
     /// Whether it gets namespaces of its own.
     pub(crate) namespaces: bool,
 }
@@ -117,8 +118,8 @@ fn spawn(start: Start) -> io::Result<Child> {
             Ok(unsafe { OwnedFd::from_raw_fd(fd) })
         }
     };
-    let fds =
-        [high(start.link.as_raw_fd())?, high(start.input.as_raw_fd())?, high(stderr.as_raw_fd())?];
+    let input = start.input.as_ref().map_or(stderr.as_raw_fd(), AsRawFd::as_raw_fd);
+    let fds = [high(start.link.as_raw_fd())?, high(input)?, high(stderr.as_raw_fd())?];
     let executable = high(start.executable.as_raw_fd())?;
 
     // SAFETY: without CLONE_VM this is a fork; what the child does until exec is system calls on memory
@@ -254,6 +255,72 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Most descriptors of one message.
+const SENT_MAX: usize = 2;
+
+/// Room for a control message with descriptors, aligned as the kernel wants it.
+type Control = [u64; 8];
+
+/// Sends bytes, of which the first carry descriptors. Says how many bytes went.
+pub(crate) fn send_with(
+    stream: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    assert!((1..=SENT_MAX).contains(&descriptors.len()), "as many as there is room for");
+    let mut control: Control = [0; 8];
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all addresses are of values that live, and the control message fits its room.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        let size = size_of_val(descriptors) as libc::c_uint;
+        message.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+        let place = libc::CMSG_DATA(header).cast::<RawFd>();
+        for (n, descriptor) in descriptors.iter().enumerate() {
+            place.add(n).write_unaligned(descriptor.as_raw_fd());
+        }
+        let sent = libc::sendmsg(stream.as_raw_fd(), &message, libc::MSG_NOSIGNAL);
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// Reads bytes, and the descriptors that came with them. Says how many bytes there were.
+pub(crate) fn receive_with(
+    stream: &UnixStream,
+    room: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    let mut control: Control = [0; 8];
+    let mut part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    // SAFETY: all addresses are of values that live; descriptors in a control message are fresh.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        let size = (SENT_MAX * size_of::<RawFd>()) as libc::c_uint;
+        message.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let read = libc::recvmsg(stream.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC);
+        let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        if !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS {
+            let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let place = libc::CMSG_DATA(header).cast::<RawFd>();
+            for n in 0..bytes / size_of::<RawFd>() {
+                descriptors.push(OwnedFd::from_raw_fd(place.add(n).read_unaligned()));
+            }
+        }
+        Ok(read)
     }
 }
 

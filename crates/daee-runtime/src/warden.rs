@@ -1,5 +1,6 @@
 //! The supervisor's end of a cell: starts it, lets it run turns, and believes nothing that it says.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -11,15 +12,14 @@ use daee_types::ByteSize;
 use crate::ahead::Told;
 use crate::cell::{self, Lent, Over, Walls, Way};
 use crate::door::Door;
+use crate::ground::Laid;
 use crate::mapped::Mapped;
 use crate::protocol::{
     Birth, Ended, FromCell, Link, LinkError, Machine, PAGES_BATCH, ToCell, timed,
 };
-use crate::spawn::{self, Child, Role, Start};
+use crate::spawn::Child;
+use crate::warm::{Empty, READY_WITHIN};
 use crate::{Limits, Module, Outcome, Runtime, StartError};
-
-/// How long a new cell may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// The supervisor's end of a cell.
 pub(crate) struct Cell {
@@ -76,27 +76,36 @@ impl Cell {
         runtime: &Runtime,
         module: &Module,
         birth: Birth,
-        pages: Vec<(u32, Page)>,
+        ground: Option<Laid<'_>>,
     ) -> Result<Self, StartError> {
         let node = |error: std::io::Error| StartError::Cell(error.to_string());
         if runtime.cells().is_none() && birth.style != RunStyle::Resident {
-            let code = Mapped::open(module.code()).map_err(node)?;
+            let mapped = Mapped::open(module.code()).map_err(node)?;
             let way = Way::Door(Lent::default());
-            let loaded = cell::Cell::load(way, Box::new(birth), pages, &code, Walls::None);
+            let image = ground.as_ref().map(Laid::image).transpose().map_err(node)?;
+            let pages = ground.map(|ground| ground.pages).unwrap_or_default();
+            let loaded = cell::Cell::load(way, Box::new(birth), image, pages, &mapped, Walls::None);
             return match loaded {
                 Ok(cell) => Ok(Self { life: Life::Here(Box::new(cell)), cpu: Duration::ZERO }),
                 Err(refusal) => Err(refused(refusal.1.developer, refusal.1.why)),
             };
         }
-        let mut apart = Apart::start(runtime, module, &birth.limits)?;
-        apart.load(birth, &pages)?;
-        Ok(Self { life: Life::Apart(apart), cpu: Duration::ZERO })
+        let limits = birth.limits;
+        let birth = ToCell::Birth(Box::new(birth));
+        loop {
+            let (mut apart, warm) = Apart::start(runtime)?;
+            match apart.load(module, &birth, &limits, ground.as_ref()) {
+                Ok(()) => return Ok(Self { life: Life::Apart(apart), cpu: Duration::ZERO }),
+                // It may have died while it waited; then it is not this agent's doing.
+                Err(StartError::Cell(_)) if warm && !apart.body.lives() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn lives(&mut self) -> bool {
         match &mut self.life {
-            Life::Apart(Apart { body: Body::Process(child), .. }) => child.lives(),
-            Life::Apart(Apart { body: Body::Thread(thread), .. }) => !thread.is_finished(),
+            Life::Apart(apart) => apart.body.lives(),
             Life::Here(_) => true,
         }
     }
@@ -151,46 +160,44 @@ fn refused(developer: bool, why: String) -> StartError {
 }
 
 impl Apart {
-    fn start(runtime: &Runtime, module: &Module, limits: &Limits) -> Result<Self, StartError> {
+    /// An empty cell, and whether it was one that waited.
+    fn start(runtime: &Runtime) -> Result<(Self, bool), StartError> {
         let node = |error: std::io::Error| StartError::Cell(error.to_string());
-        let (here, there) = UnixStream::pair().map_err(node)?;
-        let mut link = Link::new(here, limits.door_frame_max);
         let Some(cells) = runtime.cells() else {
-            let code = Mapped::open(module.code()).map_err(node)?;
+            let (here, there) = UnixStream::pair().map_err(node)?;
             let link_in = Link::new(there, ByteSize::gib(4));
             let thread = std::thread::Builder::new()
                 .name("daee-cell".into())
-                .spawn(move || cell::serve(link_in, &code, Walls::None))
+                .spawn(move || cell::serve(link_in, Walls::None))
                 .map_err(node)?;
-            return Ok(Self::new(link, Body::Thread(thread)));
+            let link = Link::new(here, ByteSize(0));
+            return Ok((Self::new(link, Body::Thread(thread)), false));
         };
-        let mut child = spawn::start(Start {
-            executable: cells.executable.try_clone().map_err(node)?,
-            role: Role::Cell,
-            link: there.into(),
-            input: module.code().try_clone().map_err(node)?.into(),
-            namespaces: cells.namespaces,
-        })
-        .map_err(node)?;
-        match link.hear_cell(&mut READY_WITHIN.clone()) {
-            Ok(FromCell::Jailed(walls)) if cells.as_good(walls) => {
-                Ok(Self::new(link, Body::Process(child)))
-            }
-            Ok(FromCell::Jailed(_)) => {
-                Err(StartError::Cell("fewer walls stand than when the node started".into()))
-            }
-            _ => Err(StartError::Cell(child.end())),
-        }
+        let (Empty { link, child }, warm) = match runtime.warm_cell() {
+            Some(cell) => (cell, true),
+            None => (Empty::start(cells)?, false),
+        };
+        Ok((Self::new(link, Body::Process(child)), warm))
     }
 
     fn new(link: Link, body: Body) -> Self {
         Self { link, body, waits: None }
     }
 
-    fn load(&mut self, birth: Birth, pages: &[(u32, Page)]) -> Result<(), StartError> {
+    fn load(
+        &mut self,
+        module: &Module,
+        birth: &ToCell<'_>,
+        limits: &Limits,
+        ground: Option<&Laid<'_>>,
+    ) -> Result<(), StartError> {
+        self.link.bound(limits.door_frame_max);
+        let mut descriptors = vec![module.code().as_fd()];
+        descriptors.extend(ground.map(|ground| ground.file.as_fd()));
+        let pages = ground.map_or(&[][..], |ground| &ground.pages);
         let told = self
             .link
-            .tell_cell(&ToCell::Birth(Box::new(birth)))
+            .tell_cell_with(birth, &descriptors)
             .and_then(|()| {
                 pages
                     .chunks(PAGES_BATCH)
@@ -359,6 +366,13 @@ fn ended(
 }
 
 impl Body {
+    fn lives(&mut self) -> bool {
+        match self {
+            Body::Process(child) => child.lives(),
+            Body::Thread(thread) => !thread.is_finished(),
+        }
+    }
+
     fn why(&mut self, error: LinkError) -> String {
         match (error, self) {
             (LinkError::Gone, Body::Process(child)) => child.end(),

@@ -3,6 +3,8 @@
 
 mod door;
 
+use std::fs::File;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,9 @@ pub(crate) use door::DoorHost;
 
 use crate::ahead::Standing;
 use crate::door::Door;
-use crate::engine::{Bounds, Code, Cranelift, Engine, Guest, HostStop, Instance, Kept, Stop};
+use crate::engine::{
+    Bounds, Code, Cranelift, Engine, Guest, HostStop, Image, Instance, Kept, Stop,
+};
 use crate::jail;
 use crate::mapped::Mapped;
 use crate::protocol::{Birth, Ended, FromCell, Link, LinkError, Machine, PAGES_BATCH, ToCell};
@@ -56,13 +60,22 @@ pub(crate) struct Refused {
 }
 
 /// Serves a supervisor until it goes.
-pub(crate) fn serve(link: Link, mapped: &Mapped, walls: Walls) {
+pub(crate) fn serve(link: Link, walls: Walls) {
     // Whatever went wrong, the supervisor sees the link close.
-    let _ = run(link, mapped, walls);
+    let _ = run(link, walls);
 }
 
-fn run(mut link: Link, mapped: &Mapped, walls: Walls) -> Result<(), LinkError> {
+fn run(mut link: Link, walls: Walls) -> Result<(), LinkError> {
+    link.take_descriptors();
     let ToCell::Birth(birth) = link.hear_supervisor()? else { return Err(unexpected()) };
+    let mut files = link.descriptors().into_iter().map(File::from);
+    let host = |error: io::Error| LinkError::Malformed(error.to_string());
+    let mapped = Mapped::open(&files.next().ok_or_else(unexpected)?).map_err(host)?;
+    let image = birth.image.as_ref().map(|(page_count, globals)| {
+        Image::from_file(files.next().ok_or_else(unexpected)?, *page_count, globals.clone())
+            .map_err(host)
+    });
+    let image = image.transpose()?;
     let mut pages = Vec::new();
     loop {
         match link.hear_supervisor()? {
@@ -71,7 +84,7 @@ fn run(mut link: Link, mapped: &Mapped, walls: Walls) -> Result<(), LinkError> {
             _ => return Err(unexpected()),
         }
     }
-    let mut cell = match Cell::load(Way::Link(link), birth, pages, mapped, walls) {
+    let mut cell = match Cell::load(Way::Link(link), birth, image, pages, &mapped, walls) {
         Ok(cell) => cell,
         Err(refusal) => {
             let (Way::Link(mut link), Refused { developer, why }) = *refusal else {
@@ -147,16 +160,13 @@ impl Cell {
     pub(crate) fn load(
         way: Way,
         birth: Box<Birth>,
+        image: Option<Image>,
         pages: Vec<(u32, Page)>,
         mapped: &Mapped,
         walls: Walls,
     ) -> Result<Self, Box<(Way, Refused)>> {
-        let kept = Kept::new(birth.limits.memory_max.0, None).and_then(|mut kept| {
-            if let Some((page_count, globals)) = &birth.image {
-                kept.begin(*page_count, globals.clone())?;
-            }
-            kept.take(&pages).map(|()| kept)
-        });
+        let kept = Kept::new(birth.limits.memory_max.0, image)
+            .and_then(|mut kept| kept.take(&pages).map(|()| kept));
         let kept = match kept {
             Ok(kept) => kept,
             Err(error) => {

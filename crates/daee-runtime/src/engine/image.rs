@@ -35,7 +35,6 @@ struct Sealed {
     held: Vec<Range<usize>>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "cells are still given their pages one by one"))]
 impl Image {
     /// Puts pages into a file. Those that are missing or hold zeros only cost nothing.
     pub(crate) fn build<'a>(
@@ -228,17 +227,6 @@ impl Kept {
             self.own()?.put(*at as usize, page)?;
         }
         Ok(())
-    }
-
-    /// Begins with zeros, for pages to be taken.
-    pub(crate) fn begin(&mut self, page_count: u32, globals: Vec<u8>) -> io::Result<()> {
-        if page_count as usize * PAGE_BYTES > self.memory_bytes_max {
-            return Err(io::Error::other("the memory is larger than its limit"));
-        }
-        self.page_count = page_count;
-        self.globals = globals;
-        self.exists = true;
-        self.complete(page_count)
     }
 
     /// A memory as it is kept.
@@ -510,9 +498,7 @@ mod tests {
         assert!(Image::build(64, [(64, &Arc::new(page(1)))], vec![]).is_err());
         let file = image(&[]).file().try_clone().unwrap();
         assert!(Image::from_file(file, 80, vec![]).is_err(), "shorter than the memory");
-        let mut kept = Kept::new(1 << 20, None).unwrap();
-        assert!(kept.begin(257, vec![]).is_err());
-        kept.begin(256, vec![]).unwrap();
+        let mut kept = Kept::new(1 << 20, Some(pages(256))).unwrap();
         assert!(kept.take(&[(256, Arc::new(page(1)))]).is_err());
         kept.take(&[(255, Arc::new(page(1)))]).unwrap();
     }

@@ -13,7 +13,6 @@ mod written;
 use std::sync::{Arc, Mutex};
 
 pub(crate) use cranelift::{Cranelift, warm_up};
-#[allow(unused_imports)] // for whoever gives a cell its image
 pub(crate) use image::{Image, Kept};
 pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
 

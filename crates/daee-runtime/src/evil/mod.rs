@@ -177,7 +177,7 @@ impl Outside {
             executable: File::open("/proc/self/exe").unwrap(),
             role: Role::Evil,
             link: there.into(),
-            input: input.into(),
+            input: Some(input.into()),
             namespaces: walls & NAMESPACES != 0,
         });
         (here, child.unwrap())
