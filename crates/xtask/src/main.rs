@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod advisories;
 mod bench;
 mod contracts;
 mod deny;
@@ -49,6 +50,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// The watch list of advisories against the lock file: fails too when nobody has read it for 30 days
+    Advisories {
+        /// As of this day instead of today, such as 2026-11-24
+        #[arg(long, value_name = "DAY")]
+        day: Option<String>,
+    },
     /// Look for inputs that break what must hold of any
     Fuzz {
         /// One target of tests/fuzz, or all of them, one after the other
@@ -90,6 +97,7 @@ fn run(command: Command, repo: &Path) -> Result<(), Failure> {
         }
         Command::Guests { check: true } => guests::check(repo),
         Command::Guests { check: false } => guests::write(repo),
+        Command::Advisories { day } => advisories::run(repo, day.as_deref()),
         Command::Fuzz { target, seconds } => {
             fuzz::run(repo, Some(&*target).filter(|target| *target != "all"), seconds)
         }

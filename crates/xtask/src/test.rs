@@ -3,7 +3,7 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::run::Run;
 use crate::steps::Steps;
-use crate::{contracts, deny, fmt, fuzz, guests, lint, tools};
+use crate::{advisories, contracts, deny, fmt, fuzz, guests, lint, tools};
 
 /// Everything that CI does, cheap and telling steps first.
 ///
@@ -16,7 +16,10 @@ pub fn run(repo: &Path) -> Result<(), Failure> {
         fuzz::locked(repo)?;
         tools::cargo(repo).args(["test", "--locked", "--quiet", "--package", "daee-tests"]).done()
     })?;
-    steps.step("supply", || deny::run(repo))?;
+    steps.step("supply", || {
+        advisories::run(repo, None)?;
+        deny::run(repo)
+    })?;
     let foundry = steps.step("foundry", || contracts::install(repo))?;
     steps.step("artifacts", || foundry.artifacts(true))?;
     let forge = steps.step("contracts", || foundry.test())?;
