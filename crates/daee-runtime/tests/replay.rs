@@ -13,7 +13,11 @@ use daee_runtime::{
     Turned, What, frame, replay,
 };
 use daee_transcript::{Bodies, Entry, Frame, Segment, Transcript, entries};
-use daee_types::{ByteSize, Coded as _, DeploymentId, EpochId, StateRoot, Timestamp};
+use daee_types::{
+    ByteSize, Coded as _, DeploymentId, EpochId, LogRoot, StateRoot, Timestamp, TranscriptRoot,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 const SCRIPT: &str = include_str!("guests/script.wat");
@@ -47,6 +51,8 @@ fn main() {
         ("what_cannot_be_run_is_no_verdict", what_cannot_be_run_is_no_verdict),
         ("what_is_no_recording_is_refused", what_is_no_recording_is_refused),
         ("whoever_watches_may_stop_it", whoever_watches_may_stop_it),
+        ("whatever_an_agent_asks_runs_again_to_the_same", whatever_an_agent_asks_runs_again),
+        ("no_byte_of_a_recording_can_be_another", no_byte_of_a_recording_can_be_another),
     ]);
 }
 
@@ -792,9 +798,9 @@ fn a_claim_that_does_not_hold() {
     let zeros = [0; 32];
     check(&|forged| forged.claim.turn += 1, What::Turn);
     check(&|forged| forged.claim.state_root = StateRoot::new(zeros), What::StateRoot);
-    check(&|forged| forged.claim.log_root = daee_types::LogRoot::new(zeros), What::LogRoot);
+    check(&|forged| forged.claim.log_root = LogRoot::new(zeros), What::LogRoot);
     check(
-        &|forged| forged.claim.transcript_root = daee_types::TranscriptRoot::new(zeros),
+        &|forged| forged.claim.transcript_root = TranscriptRoot::new(zeros),
         What::TranscriptRoot,
     );
     check(&|forged| forged.claim.fuel -= 1, What::Fuel);
@@ -855,4 +861,114 @@ fn whoever_watches_may_stop_it() {
     });
     assert_eq!(stopped, Err(ReplayError::CannotRun(CannotRun::Stopped { turn: 2 })));
     assert_eq!(seen, [(1, 8, Outcome::Done), (2, 8, Outcome::Done)]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Calls of [`EVERYTHING`], some with a byte of their input bent.
+    Script(Vec<(prop::sample::Index, Option<(prop::sample::Index, u8)>)>),
+    Timer,
+    Released,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let bend = proptest::option::weighted(0.2, (any::<prop::sample::Index>(), 1..=255_u8));
+    let calls = proptest::collection::vec((any::<prop::sample::Index>(), bend), 0..12);
+    prop_oneof![
+        4 => calls.prop_map(Step::Script),
+        1 => Just(Step::Timer),
+        1 => Just(Step::Released),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn cases(cases: u32) -> TestRunner {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+}
+
+fn whatever_an_agent_asks_runs_again() {
+    cases(40)
+        .run(&proptest::collection::vec(step(), 1..8), |steps| {
+            let mut run = Recorded::new(Isolation::InProcess, SCRIPT, None, small());
+            for step in steps {
+                match step {
+                    Step::Script(calls) => {
+                        let calls: Vec<_> = calls
+                            .iter()
+                            .map(|(which, bend)| {
+                                let (op, head, body) = which.get(EVERYTHING);
+                                let head: Value = serde_json::from_str(head).unwrap();
+                                let mut input = frame::encode(&head, body);
+                                if let Some((at, bend)) = bend {
+                                    *at.get_mut(&mut input) ^= bend;
+                                }
+                                (op.as_bytes(), input)
+                            })
+                            .collect();
+                        let calls: Vec<_> =
+                            calls.iter().map(|(op, input)| (*op, &input[..])).collect();
+                        run.turn(request(raw(&calls)));
+                    }
+                    Step::Timer => drop(run.turn(Event::Timer { name: "t".into() })),
+                    Step::Released => run.released(run.recording.claim.turn),
+                    Step::Restart => run.restart(|launch| launch),
+                }
+            }
+            let replayed = run.replay(&run.recording);
+            prop_assert!(replayed.is_ok(), "{replayed:?}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn no_byte_of_a_recording_can_be_another() {
+    let run = everything(Isolation::InProcess);
+    let from = run.replay(&run.recording).unwrap().from;
+    // What no root covers and no replay uses: the quota, which comes with the limits, and a count.
+    let plain = |bytes: &[u8]| {
+        let mut snapshot = Snapshot::decode(bytes).ok()?;
+        snapshot.state.set_quota(ByteSize(0));
+        let chain = &mut snapshot.progress.transcript;
+        *chain = Transcript::resume(chain.root(), 0);
+        Some(snapshot)
+    };
+    let flips = (0..10_u8, any::<prop::sample::Index>(), 0..8_u8);
+    cases(150)
+        .run(&flips, |(part, at, bit)| {
+            let mut bent = run.recording.clone();
+            let flip = |bytes: &mut [u8]| *at.get_mut(bytes) ^= 1 << bit;
+            match part {
+                0..4 => flip(&mut bent.transcript),
+                4..6 => {
+                    let which = at.index(bent.bodies.len());
+                    flip(&mut bent.bodies[which].1);
+                }
+                6..8 => flip(&mut bent.snapshot),
+                _ => {
+                    let mut roots = [
+                        *bent.claim.state_root.as_bytes(),
+                        *bent.claim.log_root.as_bytes(),
+                        *bent.claim.transcript_root.as_bytes(),
+                    ];
+                    flip(roots.as_flattened_mut());
+                    let [state, log, transcript] = roots;
+                    bent.claim.state_root = StateRoot::new(state);
+                    bent.claim.log_root = LogRoot::new(log);
+                    bent.claim.transcript_root = TranscriptRoot::new(transcript);
+                }
+            }
+            let replayed = run.replay(&bent);
+            let found = replayed.as_ref().map_or(true, |replayed| replayed.from != from);
+            prop_assert!(
+                found || plain(&bent.snapshot) == plain(&run.recording.snapshot),
+                "{replayed:?}"
+            );
+            if part < 6 || part >= 8 {
+                prop_assert!(replayed.is_err(), "{replayed:?}");
+            }
+            Ok(())
+        })
+        .unwrap();
 }
