@@ -179,7 +179,7 @@ impl Instance for Running {
 }
 
 impl Running {
-    fn stop(&self, error: RuntimeError) -> Stop {
+    fn stop(&mut self, error: RuntimeError) -> Stop {
         match error.downcast_ref::<HostStop>() {
             Some(HostStop::Fuel) => return Stop::Fuel,
             Some(stop) => return Stop::Host(*stop),
@@ -191,6 +191,10 @@ impl Running {
         }
         let what = error.message();
         let trap = error.to_trap();
+        // What it used in the function where it stopped is not known, and nobody shall gain by that.
+        if trap != Some(TrapCode::UnreachableCodeReached) {
+            self.made.set_fuel(0);
+        }
         // Frames larger than the guard page show as an access outside of memory while calls are deep.
         let deep = self.made.depth() > DEPTH_MAX / 20;
         match trap {
