@@ -54,6 +54,9 @@ pub enum Command {
         /// Where the .car file goes; beside the module if left out
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Put the files of this folder into the module first, which agents find under /app
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
     },
     /// Judge a folder or .car file as nodes do, and change nothing
     Check {

@@ -37,8 +37,8 @@ fn main() -> ExitCode {
             Command::New { path, language, name } => {
                 commands::new::new(&out, path, language, name.as_deref())
             }
-            Command::Pack { package, out: file } => {
-                commands::package::pack(&out, &package.path, file.as_deref())
+            Command::Pack { package, out: file, files } => {
+                commands::package::pack(&out, &package.path, file.as_deref(), files.as_deref())
             }
             Command::Check { package, policy } => {
                 commands::package::check(&out, &package.path, policy.as_deref())

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bring;
 mod clock;
 mod deployer;
 mod error;
@@ -17,6 +18,7 @@ mod watch;
 // Who publishes names what opens a place, and hears how far it is.
 pub use daee_ipfs::{Authorization, Sent};
 
+pub use bring::{Brought, bring};
 pub use deployer::{Deployed, Deployer, Follow, Proposed, Stopping};
 pub use error::ClientError;
 pub use market::{Market, Standing, Taken, publish};

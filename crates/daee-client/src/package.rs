@@ -82,6 +82,14 @@ pub enum PackageError {
         /// What the system says.
         why: String,
     },
+    /// A file cannot be brought along.
+    #[error("{} cannot be brought along: {why}", .path.display())]
+    Files {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// Fit for what is to come, and too large for now.
     #[error(
         "the artifact has {0}, and nodes and contracts take one block of 1 MiB in this version: strip \
@@ -99,6 +107,7 @@ impl Coded for PackageError {
             PackageError::NoPlace(_) => "DAEE-U003",
             PackageError::Unwritable { .. } => "DAEE-U004",
             PackageError::TooLarge(_) => "DAEE-U007",
+            PackageError::Files { .. } => "DAEE-U008",
         }
     }
     fn fault(&self) -> Fault {
@@ -360,6 +369,13 @@ fn judged_car(path: &Path, car: &Bytes) -> Judged {
     }
 }
 
+/// The artifact that a folder or manifest names.
+pub(crate) fn artifact_of(path: &Path) -> Result<PathBuf, PackageError> {
+    let folder = Folder::open(path)?;
+    let (_, manifest) = folder.manifest()?;
+    Ok(folder.path.join(manifest.entry_point()))
+}
+
 /// A manifest as it lies on the disk.
 struct Folder {
     /// Where the artifact is looked for.
@@ -430,8 +446,8 @@ impl Folder {
         Ok(judged)
     }
 
-    /// The manifest with hash and CID of the artifact that is there, and whether that is new.
-    fn with_its_hash(&self) -> Result<(Bytes, bool), PackageError> {
+    /// The manifest, and the same or one whose hash is still to be found.
+    fn manifest(&self) -> Result<(Option<Manifest>, Manifest), PackageError> {
         let report = daee_verdict::manifest(Name::from(&*self.file), &self.yaml[..]);
         let blank = filled(&self.yaml, &ArtifactHash::ZERO);
         let manifest = match (&report.manifest, &blank) {
@@ -445,9 +461,15 @@ impl Folder {
             }
             (None, None) => return Err(PackageError::Wrong(Box::new(report))),
         };
+        Ok((report.manifest, manifest))
+    }
+
+    /// The manifest with hash and CID of the artifact that is there, and whether that is new.
+    fn with_its_hash(&self) -> Result<(Bytes, bool), PackageError> {
+        let (known, manifest) = self.manifest()?;
         let found = Found::open(&self.path.join(manifest.entry_point()))?;
         let no_place = || PackageError::NoPlace(self.file.clone());
-        let known = report.manifest.is_some_and(|known| *known.artifact_hash() == found.hash);
+        let known = known.is_some_and(|known| *known.artifact_hash() == found.hash);
         let yaml = match known {
             true => self.yaml.to_vec(),
             false => filled(&self.yaml, &found.hash).ok_or_else(no_place)?,
@@ -529,7 +551,7 @@ fn beside(path: &Path) -> Result<Option<Vec<u8>>, PackageError> {
 }
 
 /// The whole file, and no more than one byte over `limit`, by which the reader sees that there is more.
-fn read(path: &Path, limit: usize) -> Result<Vec<u8>, PackageError> {
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, PackageError> {
     let mut bytes = Vec::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
@@ -550,7 +572,7 @@ fn pieces(mut from: fs::File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
 }
 
 /// Puts a file in another's place whole: whoever reads meanwhile sees one or the other.
-fn replace(
+pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
 ) -> Result<(), PackageError> {

@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use daee_artifact::{ArtifactCid, Cid};
-use daee_client::{Package, PackageError, Parcel, check};
+use daee_artifact::{ArtifactCid, Cid, files_of, read_files};
+use daee_client::{Package, PackageError, Parcel, bring, check};
 use daee_types::{ArtifactHash, Coded as _};
 use daee_verdict::{Finding, Level, Policy, Verdict};
 use tempfile::TempDir;
@@ -256,4 +256,46 @@ fn a_package_file_is_not_believed() {
     check(&write(b"another module", body, &yaml), "DAEE-A001");
     check(&write(&reactor(), "{}", &yaml), "DAEE-V002");
     check(&write(&reactor(), body, "agent_id: x"), "DAEE-M005");
+}
+
+#[test]
+fn the_files_of_a_folder_come_along_in_the_module() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    let files = tempfile::tempdir().unwrap();
+    fs::create_dir(files.path().join("lib")).unwrap();
+    fs::write(files.path().join("lib/b.py"), "b").unwrap();
+    fs::write(files.path().join("a.py"), "a").unwrap();
+    let brought = bring(folder.0.path(), files.path()).unwrap();
+    assert_eq!((brought.files, brought.bytes.0), (2, 2));
+    let module = fs::read(folder.path("oracle.wasm")).unwrap();
+    let contents = files_of(&module);
+    let paths: Vec<_> = read_files(contents).unwrap().iter().map(|file| file.path).collect();
+    assert_eq!(paths, ["a.py", "lib/b.py"]);
+    assert!(Package::pack(folder.0.path(), None).unwrap().filled, "the hash is another");
+
+    fs::remove_file(files.path().join("a.py")).unwrap();
+    bring(folder.0.path(), files.path()).unwrap();
+    let less = fs::read(folder.path("oracle.wasm")).unwrap();
+    assert_eq!(
+        read_files(files_of(&less)).unwrap().len(),
+        1,
+        "they take the place of those before"
+    );
+}
+
+#[test]
+fn what_is_no_plain_file_does_not_come_along() {
+    let folder = Folder::new(MANIFEST, &reactor());
+    let refused = |make: &dyn Fn(&std::path::Path)| {
+        let files = tempfile::tempdir().unwrap();
+        make(files.path());
+        let error = bring(folder.0.path(), files.path()).unwrap_err();
+        assert_eq!(error.code(), "DAEE-U008", "{error}");
+        assert_eq!(fs::read(folder.path("oracle.wasm")).unwrap(), reactor(), "it is as it was");
+    };
+    refused(&|files| std::os::unix::fs::symlink("/etc/passwd", files.join("link")).unwrap());
+    refused(&|files| std::os::unix::fs::symlink("/", files.join("link")).unwrap());
+    refused(&|files| fs::write(files.join("a\nb"), "").unwrap());
+    refused(&|files| fs::write(files.join("a\\b"), "").unwrap());
+    refused(&|files| fs::remove_dir(files).unwrap());
 }

@@ -1,6 +1,6 @@
 use std::{fs, io::Read as _, path::Path};
 
-use daee_client::{Market, Package, Packed, Parcel, Taken};
+use daee_client::{Brought, Market, Package, Packed, Parcel, Taken};
 use daee_verdict::{Group, POLICY_BYTES_MAX, Policy, Report};
 use serde::Serialize;
 
@@ -58,13 +58,22 @@ impl TakenShown {
     }
 }
 
-pub fn pack(out: &Out, path: &Path, to: Option<&Path>) -> Result<u8, Failure> {
+pub fn pack(
+    out: &Out,
+    path: &Path,
+    to: Option<&Path>,
+    files: Option<&Path>,
+) -> Result<u8, Failure> {
     #[derive(Serialize)]
     struct Shown {
         #[serde(flatten)]
         facts: Facts,
         file: String,
         filled: bool,
+    }
+    if let Some(folder) = files {
+        let Brought { files, bytes } = daee_client::bring(path, folder)?;
+        out.progress("brought", &format!("{files} files of {bytes} are in the module now"));
     }
     let Packed { package, filled, file } = Parcel::pack(path, to)?;
     let shown = Shown { facts: Facts::of(&package), file: file.display().to_string(), filled };

@@ -101,6 +101,17 @@ pub(super) const RULES: &[Rule] = &[
         "(module (memory (export \"memory\") 1) (data $d \"x\")\n  (func (export \"daee_turn\") (result \
          i32) (i32.const 0)))",
     ),
+    rule(
+        "DAEE-A029",
+        "files-section",
+        "the section `daee.files`, which holds what the module brings along, is not in its form, has an odd \
+         path, or is there twice",
+        "let `daee-deploy pack --files DIR` write it",
+        "(module (@custom \"daee.files\" \"main.py\") (memory (export \"memory\") 1)\n  (func (export \
+         \"daee_turn\") (result i32) (i32.const 0)))",
+        "(module (@custom \"daee.files\" \"\\01\\00\\00\\00\\00\") (memory (export \"memory\") 1)\n  (func \
+         (export \"daee_turn\") (result i32) (i32.const 0)))",
+    ),
 ];
 
 const REACTOR: &str = "(module (memory (export \"memory\") 1)\n  (func (export \"daee_turn\") (result i32) \
