@@ -99,6 +99,8 @@ pub(crate) struct Plan {
     pub intent: Option<PathBuf>,
     /// How long a replay may become.
     pub replay: Replay,
+    /// How long it may be without an event until its cell is ended, in milliseconds.
+    pub hibernate_after_millis: u64,
 }
 
 /// What bounds a replay, which begins where a program in memory was started and needs what was recorded since.
@@ -282,6 +284,9 @@ pub(crate) fn start(
         resident,
         replay: plan.replay,
         turns_since_birth: 0,
+        hibernate_after_millis: plan.hibernate_after_millis,
+        awake: true,
+        last_turn: now,
         face: face.clone(),
         store,
         mailbox,
@@ -333,6 +338,10 @@ struct Served {
     resident: bool,
     replay: Replay,
     turns_since_birth: u64,
+    hibernate_after_millis: u64,
+    /// Whether it has a cell, as far as is known here.
+    awake: bool,
+    last_turn: Timestamp,
     face: Arc<Mutex<Face>>,
     store: AgentStore,
     mailbox: Mailbox<Command>,
@@ -370,7 +379,7 @@ impl Served {
         loop {
             match self.wait() {
                 Wake::End => return self.settle(),
-                Wake::Nothing => {}
+                Wake::Nothing => self.hibernate(),
                 Wake::Timer(name) => self.timer(name)?,
                 Wake::Command(command) => {
                     if !self.command(command)? {
@@ -411,6 +420,7 @@ impl Served {
             .chain(self.scheduled)
             .min()
             .map(|at| at.max(free_at));
+        let next = next.into_iter().chain(self.hibernates_at()).min();
         let sleep = next.map_or(SLEEP_MAX, |at| {
             Duration::from_millis(at.millis_since(now).max(1)).min(SLEEP_MAX)
         });
@@ -418,6 +428,20 @@ impl Served {
             Ok(command) => Wake::Command(command),
             Err(mailbox::Nothing::Yet) => Wake::Nothing,
             Err(mailbox::Nothing::More) => Wake::End,
+        }
+    }
+
+    /// When its cell is ended if nothing happens; never that of a program, whose memory would be lost.
+    fn hibernates_at(&self) -> Option<Timestamp> {
+        let sleeps = self.awake && !self.resident;
+        sleeps.then(|| self.last_turn.plus_millis(self.hibernate_after_millis))
+    }
+
+    /// Ends the cell if nothing happened for long enough. The state is all there is of an agent between two turns.
+    fn hibernate(&mut self) {
+        if self.hibernates_at().is_some_and(|at| at <= clock::now()) {
+            self.agent.rebirth();
+            (self.awake, self.cell) = (false, None);
         }
     }
 
@@ -509,7 +533,9 @@ impl Served {
     /// One turn, written down.
     fn turn(&mut self, event: Event) -> Result<Turned, String> {
         let turned = self.agent.turn(event, clock::now());
-        self.share.charge(self.agent.cpu_turn(), clock::now());
+        let now = clock::now();
+        (self.awake, self.last_turn) = (true, now);
+        self.share.charge(self.agent.cpu_turn(), now);
         self.turns_since_birth += 1;
         self.keep(&turned.commit, Durable::Later)?;
         self.effects.extend(turned.effects.iter().cloned());
@@ -671,6 +697,7 @@ impl Served {
         self.agent = next;
         (self.resident, self.turns_since_birth) = (resident, 1);
         self.cell = self.agent.cell_pid();
+        self.awake = true;
         self.durability = plan.manifest.durability();
         let now = clock::now();
         self.scheduled = next_schedule(&plan.manifest, now);

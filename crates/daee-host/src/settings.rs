@@ -58,6 +58,10 @@ pub struct HostSettings {
     /// replay, which begins where it was started, stays short.
     #[serde(default = "rebirth_turns_default")]
     pub rebirth_turns: u64,
+    /// How long an agent may be without an event until its cell is ended, in milliseconds; its next event starts
+    /// another. A program that stays in memory (`run: resident`) keeps its cell.
+    #[serde(default = "hibernate_after_default")]
+    pub hibernate_after_millis: u64,
     /// What is kept of each agent's past turns so that they can be replayed. The oldest is dropped first.
     #[serde(default = "record_max_default")]
     pub record_max: ByteSize,
@@ -80,6 +84,9 @@ fn sandbox_level_default() -> u8 {
 }
 fn rebirth_turns_default() -> u64 {
     1_000
+}
+fn hibernate_after_default() -> u64 {
+    5 * 60 * 1000
 }
 fn record_max_default() -> ByteSize {
     ByteSize::mib(128)

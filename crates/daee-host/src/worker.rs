@@ -245,7 +245,19 @@ impl Worker {
         let replay =
             Replay { rebirth_turns: settings.rebirth_turns, record_max: settings.record_max };
         let outside = Box::new(outside);
-        Plan { id: self.id, epoch, version, manifest, launch, outside, intent, replay }
+        let hibernate_after_millis = settings.hibernate_after_millis;
+        let id = self.id;
+        Plan {
+            id,
+            epoch,
+            version,
+            manifest,
+            launch,
+            outside,
+            intent,
+            replay,
+            hibernate_after_millis,
+        }
     }
 
     /// Hears the agent's thread: what to publish, and that it fell over.

@@ -191,6 +191,7 @@ impl Network {
                 map_hosts: vec![mapped.clone()],
                 extra_roots: vec![authority.clone()],
                 rebirth_turns: 1_000,
+                hibernate_after_millis: 5 * 60 * 1000,
                 record_max: ByteSize::mib(128),
                 content_max: ByteSize::gib(1),
             };

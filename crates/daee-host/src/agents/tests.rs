@@ -168,6 +168,26 @@ async fn a_program_in_memory_is_born_anew_so_that_a_replay_stays_short() {
 }
 
 #[tokio::test]
+async fn an_agent_without_events_hibernates_and_the_next_one_wakes_it() {
+    let mut plan = plan_of(QUIET, FIRST, 1, "");
+    plan.hibernate_after_millis = 1;
+    let world = World::of(plan, &Beginning::Start);
+    while world.births_in_all().await < 3 {
+        assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.handle.face().restarts, 0, "nobody has to know");
+    let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
+    plan.hibernate_after_millis = 1;
+    let world = World::of(plan, &Beginning::Start);
+    for _ in 0..5 {
+        assert!(matches!(world.ask().await, Ok(Reply::Answer(_))));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.births_in_all().await, 1, "its memory would be lost");
+}
+
+#[tokio::test]
 async fn a_program_in_memory_whose_record_grows_fast_is_born_anew_early() {
     let mut plan = plan_of(RESIDENT, FIRST, 1, "run: resident\n");
     plan.replay.record_max = ByteSize(4_000);
@@ -373,6 +393,19 @@ impl World {
         replay(&RUNTIME, plan.launch, &recording, |_| ControlFlow::Continue(()))
     }
 
+    /// How often it was born, by all that is recorded.
+    async fn births_in_all(&self) -> usize {
+        let upto = self.handle.look().await.unwrap().record;
+        let recorded = self.handle.logs.recorded(0, upto).unwrap().transcript;
+        let (mut rest, mut births) = (&recorded[..], 0);
+        while let Some((len, behind)) = rest.split_first_chunk::<4>() {
+            let (entry, behind) = behind.split_at(u32::from_le_bytes(*len) as usize);
+            births += usize::from(matches!(Entry::decode(entry), Ok(Entry::Birth { .. })));
+            rest = behind;
+        }
+        births
+    }
+
     /// The same lease once more.
     fn again(&mut self, plan: Plan, kept: Kept) {
         let (told, words) = mpsc::unbounded_channel();
@@ -428,5 +461,6 @@ fn plan_of(wat: &str, agent_id: &str, number: u32, more: &str) -> Plan {
         outside: Box::new(Nothing(Timestamp(0))),
         intent: None,
         replay: Replay { rebirth_turns: 1_000, record_max: ByteSize::mib(128) },
+        hibernate_after_millis: 60_000,
     }
 }
