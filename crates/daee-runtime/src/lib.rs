@@ -34,6 +34,8 @@ pub use agent::{Agent, Commit, Launch, Marks, StartError, Turned};
 pub use child::child_main;
 pub use compile::CompileLimits;
 pub use daee_artifact::RunStyle;
+#[doc(hidden)]
+pub use engine::bench;
 pub use event::{Answer, Event};
 pub use limits::Limits;
 pub use outcome::Outcome;

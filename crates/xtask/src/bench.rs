@@ -1,6 +1,7 @@
 //! Measurements: each a table for people, or one JSON object for scripts.
 
 mod gas;
+mod sandbox;
 mod start;
 mod turn;
 mod verify;
@@ -16,6 +17,8 @@ use crate::tools;
 pub enum Name {
     /// Gas of each call of the contracts
     Gas,
+    /// Agents and their cells, and the engine beside wasmtime
+    Sandbox,
     /// An agent, from its verified and compiled artifact to the end of its first turn
     Start,
     /// A request to a running agent's endpoint
@@ -27,6 +30,7 @@ pub enum Name {
 pub fn run(repo: &Path, name: Name, json: bool) -> Result<(), Failure> {
     let report = match name {
         Name::Gas => gas::run(repo)?,
+        Name::Sandbox => sandbox::run(repo)?,
         Name::Start => start::run(repo)?,
         Name::Turn => turn::run(repo)?,
         Name::Verify => verify::run(repo)?,

