@@ -61,7 +61,9 @@ impl From<PackageError> for Failure {
                 let exit = report.verdict().exit_code();
                 Self { exit, report: Some(report), ..shown }
             }
-            PackageError::NoPlace(_) | PackageError::TooLarge(_) => Self::no(error),
+            PackageError::NoPlace(_) | PackageError::TooLarge(_) | PackageError::Files { .. } => {
+                Self::no(error)
+            }
             PackageError::Unreadable { .. } | PackageError::Unwritable { .. } => {
                 Self::could_not(error)
             }
