@@ -105,6 +105,14 @@ mod a_wrong_workspace_is_found {
     }
 
     #[test]
+    fn when_what_others_embed_brings_a_network_along() {
+        check(
+            &[("daee-runtime", &["client"]), ("client", &["tokio"])],
+            &["daee-runtime: is linked with tokio"],
+        );
+    }
+
+    #[test]
     fn when_a_member_has_no_place() {
         check(
             &[("daee-new", &[])],

@@ -90,6 +90,11 @@ const HOMES: &[(&str, &[&str])] = &[
 const KEPT_OUT_OF_LOGIC: &[&str] =
     &["tokio", "mio", "hyper", "reqwest", "wasmer", "alloy", "revm", "redb"];
 
+/// What others embed without the rest of us: how many crates each is linked with at most, and none of these.
+const EMBEDDED: &[(&str, usize)] = &[("daee-runtime", 290)];
+const KEPT_OUT_OF_EMBEDDED: &[&str] =
+    &["tokio", "mio", "hyper", "rustls", "reqwest", "alloy", "revm", "redb", "libp2p"];
+
 /// What the sources of layers 0 and 1 do not say: they decide, and waiting is for others.
 const UNSAID_IN_LOGIC: &[&str] = &[
     "std::fs",
@@ -212,6 +217,16 @@ fn member_graph(workspace: &Workspace, member: &Member) -> Vec<String> {
         for foreign in KEPT_OUT_OF_LOGIC.iter().filter(|foreign| member.reaches.contains(**foreign))
         {
             found.push(format!("{name}: is linked with {foreign}"));
+        }
+    }
+    if let Some((_, most)) = EMBEDDED.iter().find(|(embedded, _)| embedded == name) {
+        let reaches = |foreign: &&&str| member.reaches.contains(**foreign);
+        for foreign in KEPT_OUT_OF_EMBEDDED.iter().filter(reaches) {
+            found.push(format!("{name}: is linked with {foreign}"));
+        }
+        let count = member.reaches.len();
+        if count > *most {
+            found.push(format!("{name}: is linked with {count} crates, at most {most} may be"));
         }
     }
     found

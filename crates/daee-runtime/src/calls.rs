@@ -129,6 +129,31 @@ fn what_cells_call_is_what_they_may_call() {
     check(Stage::Compiling, jail::compiling());
 }
 
+/// `docs/security.md` tells the lists as they are.
+#[test]
+fn the_lists_are_the_published_ones() {
+    let page = include_str!("../../../docs/security.md");
+    let check = |row: &str, calls: Vec<&'static Call>, besides: &[&'static Call]| {
+        let start = format!("| {row} | ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&start)).expect("there is a row");
+        let (count, which) = line.split_once('|').unwrap();
+        // What an older kernel needs is told beside the table.
+        let calls: Vec<_> =
+            calls.iter().map(|call| call.name).filter(|c| *c != "pread64").collect();
+        assert_eq!(count.trim(), calls.len().to_string(), "{row}");
+        let mut told: Vec<_> = which.split('`').skip(1).step_by(2).collect();
+        told.extend(besides.iter().map(|call| call.name).filter(|c| *c != "pread64"));
+        assert_eq!(BTreeSet::from_iter(told), BTreeSet::from_iter(calls), "{row}");
+    };
+    check("a guest runs", jail::running(), &[]);
+    check("before there is one", jail::loading(), &jail::running());
+    check("compiling", jail::compiling(), &[]);
+    let config = RuntimeConfig::in_process().isolated(Isolation::Process);
+    let report = Runtime::new(config).unwrap().sandbox();
+    let counts = (report.system_calls.len(), report.system_calls_loading.len());
+    assert_eq!(counts, (jail::running().len(), jail::loading().len()));
+}
+
 /// Where in its life a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {

@@ -57,17 +57,19 @@ fn cell(link: OwnedFd) {
 fn compiler(link: OwnedFd, module: OwnedFd) {
     // SAFETY: the supervisor sealed the file before it gave it away, so it never changes.
     let Ok(module) = (unsafe { Mmap::map(&File::from(module)) }) else { return };
-    let mut limits = [0; 16];
+    let mut job = [0; 24];
     let mut link = UnixStream::from(link);
-    if std::io::Read::read_exact(&mut link, &mut limits).is_err() {
+    if std::io::Read::read_exact(&mut link, &mut job).is_err() {
         return;
     }
-    let (memory, cpu) = limits.split_at(8);
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte));
-    jail::enter_compiler(jail::ALL);
-    jail::limit_compiler(number(memory), number(cpu));
+    let (numbers, _) = job.as_chunks::<8>();
+    let [memory, cpu, walls] = [0, 1, 2].map(|n| u64::from_le_bytes(numbers[n]));
+    let up = u64::from(jail::enter_compiler(jail::ALL));
+    jail::limit_compiler(memory, cpu);
+    let fit = up & walls == walls;
+    let answer = if fit { compile::answer(&module) } else { compile::FEWER_WALLS.to_vec() };
     // If it cannot be written nobody is there to read it.
-    let _ = link.write_all(&compile::answer(&module));
+    let _ = link.write_all(&answer);
 }
 
 fn probe(link: OwnedFd) {

@@ -15,6 +15,8 @@ use daee_types::{
 
 use crate::RUNTIME_VERSION;
 use crate::engine::{Compiled, Cranelift, ENGINE, Engine};
+use crate::jail;
+use crate::runtime::Cells;
 use crate::spawn::{self, Role, Start};
 
 /// What compiling one module may take.
@@ -50,10 +52,12 @@ pub(crate) enum CompileError {
     Node(String),
 }
 
+/// What a compiling process answers that does not begin, for its walls are not those that were asked for.
+pub(crate) const FEWER_WALLS: &[u8] = &[2];
+
 /// Compiles in a process of its own.
 pub(crate) fn bounded(
-    executable: &File,
-    namespaces: bool,
+    cells: &Cells,
     module: &[u8],
     limits: &CompileLimits,
 ) -> Result<Compiled, CompileError> {
@@ -63,18 +67,22 @@ pub(crate) fn bounded(
     spawn::seal(&input).map_err(node)?;
     let (mut here, there) = UnixStream::pair().map_err(node)?;
     let mut child = spawn::start(Start {
-        executable: executable.try_clone().map_err(node)?,
+        executable: cells.executable.try_clone().map_err(node)?,
         role: Role::Compile,
         link: there.into(),
         input: Some(input.into()),
-        namespaces,
+        namespaces: cells.namespaces,
     })
     .map_err(node)?;
-    let bounds = [limits.memory_max.0.to_le_bytes(), limits.cpu_seconds.to_le_bytes()].concat();
-    here.write_all(&bounds).map_err(node)?;
+    let walls = u64::from(cells.walls & !jail::NO_NEW_CODE);
+    let job = [limits.memory_max.0, limits.cpu_seconds, walls].map(u64::to_le_bytes).concat();
+    here.write_all(&job).map_err(node)?;
     let answer = read_within(&mut here, limits);
     let how = child.end();
     match answer {
+        Ok(answer) if answer == FEWER_WALLS => {
+            Err(CompileError::Node("fewer walls stand than when the node started".into()))
+        }
         Ok(answer) if !answer.is_empty() => match read_answer(&answer) {
             Ok(Ok(compiled)) => Ok(compiled),
             Ok(Err(why)) => Err(CompileError::Module(why)),

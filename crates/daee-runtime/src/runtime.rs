@@ -158,7 +158,7 @@ struct Shared {
 pub(crate) struct Cells {
     pub(crate) executable: File,
     pub(crate) namespaces: bool,
-    walls: u32,
+    pub(crate) walls: u32,
 }
 
 impl Runtime {
@@ -192,12 +192,9 @@ impl Runtime {
             Some(compiled) => compiled,
             None => {
                 let compiled = match &shared.cells {
-                    Some(cells) => compile::bounded(
-                        &cells.executable,
-                        cells.namespaces,
-                        artifact.bytes(),
-                        &shared.config.compile,
-                    ),
+                    Some(cells) => {
+                        compile::bounded(cells, artifact.bytes(), &shared.config.compile)
+                    }
                     None => compile::unbounded(artifact.bytes()),
                 };
                 let compiled = compiled.map_err(|error| match error {

@@ -18,12 +18,14 @@ use std::time::Duration;
 use daee_types::ByteSize;
 use daee_types::wire::{Reader, Writer};
 
+use crate::compile::{self, CompileError};
 use crate::jail::{
     self, ALL, EMPTY_ROOT, LANDLOCK, LIMITS, NAMESPACES, NO_CAPABILITIES, NO_NEW_CODE, SECCOMP,
 };
 use crate::protocol::{Link, LinkError};
+use crate::runtime::Cells;
 use crate::spawn::{self, Child, Role, Start};
-use crate::{Isolation, Runtime, RuntimeConfig};
+use crate::{CompileLimits, Isolation, Runtime, RuntimeConfig};
 use ways::{WAYS, Way};
 
 /// Runs before `main` of the test program, which belongs to the test harness.
@@ -257,7 +259,10 @@ const LEFT_OUT: [(&str, u32); 7] = [
 
 #[test]
 fn no_way_leads_out() {
-    assert!(WAYS.len() >= 40);
+    let page = include_str!("../../../../docs/security.md");
+    assert!(page.contains(&format!("try {} ways out", WAYS.len())), "{}", WAYS.len());
+    let alone = WAYS.iter().filter(|way| way.alone & SECCOMP != 0).count();
+    assert!(page.contains(&format!("With seccomp left out, {alone} more ways")), "{alone}");
     assert_eq!(ways_out(Jail::Cell, ALL, |_| true), [""; 0]);
 }
 
@@ -313,6 +318,18 @@ fn no_way_leads_out_of_the_compiler_with_any_one_wall_left_out() {
         let tried = |way: &Way| way.alone & wall == 0 && !way.code && way.name != "start a thread";
         assert_eq!(ways_out(Jail::Compiler, ALL & !wall, tried), [""; 0], "without {name}");
     }
+}
+
+#[test]
+fn nothing_is_compiled_behind_fewer_walls_than_were_asked_for() {
+    let cells = Cells {
+        executable: File::open("/proc/self/exe").unwrap(),
+        namespaces: false,
+        walls: NAMESPACES,
+    };
+    let compiled = compile::bounded(&cells, b"\0asm\x01\0\0\0", &CompileLimits::default());
+    let Err(CompileError::Node(why)) = compiled else { panic!("it was compiled, or judged") };
+    assert!(why.contains("fewer walls"), "{why}");
 }
 
 #[test]
