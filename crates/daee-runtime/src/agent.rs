@@ -363,6 +363,11 @@ impl Agent {
         self.cpu
     }
 
+    /// Gives it another cell, whatever that is (`fuzz`).
+    pub(crate) fn put(&mut self, cell: Cell) {
+        self.cell = Some(cell);
+    }
+
     /// Process id of its cell, if it has one of its own.
     pub fn cell_pid(&self) -> Option<u32> {
         self.cell.as_ref()?.pid()

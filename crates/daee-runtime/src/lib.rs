@@ -14,6 +14,8 @@ mod event;
 #[cfg(test)]
 mod evil;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod ground;
 mod jail;
 mod limits;

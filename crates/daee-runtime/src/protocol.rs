@@ -106,7 +106,7 @@ pub(crate) enum Ended {
 
 impl<'a> ToCell<'a> {
     /// The message, but for the length in front and the frame behind it.
-    fn encode(&self) -> (Writer, &'a [u8]) {
+    pub(crate) fn encode(&self) -> (Writer, &'a [u8]) {
         let mut out = start();
         let mut frame: &[u8] = &[];
         match self {
@@ -208,7 +208,7 @@ impl<'a> ToCell<'a> {
 
 impl<'a> FromCell<'a> {
     /// The message, but for the length in front and the frame behind it.
-    fn encode(&self) -> (Writer, &'a [u8]) {
+    pub(crate) fn encode(&self) -> (Writer, &'a [u8]) {
         let mut out = start();
         let mut frame: &[u8] = &[];
         match self {

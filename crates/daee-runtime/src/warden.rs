@@ -3,6 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use daee_artifact::RunStyle;
@@ -45,7 +46,7 @@ struct Apart {
 enum Body {
     Process(Child),
     /// Ends by itself when the link closes.
-    Thread(std::thread::JoinHandle<()>),
+    Thread(JoinHandle<()>),
 }
 
 /// How a cell's part of a turn went.
@@ -101,6 +102,12 @@ impl Cell {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// One that says what this thread writes to the other end of the link.
+    pub(crate) fn said_by(link: UnixStream, thread: JoinHandle<()>, limits: &Limits) -> Self {
+        let link = Link::new(link, limits.door_frame_max);
+        Self { life: Life::Apart(Apart::new(link, Body::Thread(thread))), cpu: Duration::ZERO }
     }
 
     pub(crate) fn lives(&mut self) -> bool {

@@ -2,6 +2,9 @@
 
 mod blocks;
 mod car;
+mod cells;
+/// The compiler beside an interpreter.
+pub mod engine;
 mod manifest;
 mod permission;
 mod policy;
@@ -26,6 +29,8 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "blocks", run: blocks::run, seeds: blocks::seeds },
     Target { name: "car", run: car::run, seeds: car::seeds },
+    Target { name: "cells", run: cells::run, seeds: cells::seeds },
+    Target { name: "engine", run: engine::run, seeds: engine::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "permission", run: permission::run, seeds: permission::seeds },
     Target { name: "policy", run: policy::run, seeds: policy::seeds },

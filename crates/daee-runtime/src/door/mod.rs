@@ -529,7 +529,7 @@ struct Intent {
 }
 
 /// Every operation there is.
-const OPS: [&str; 25] = [
+pub(crate) const OPS: [&str; 25] = [
     "log",
     "now",
     "random",

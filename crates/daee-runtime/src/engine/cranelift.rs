@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Fuel of a call to the host.
-const HOST_CALL_FUEL: u64 = 200;
+pub(crate) const HOST_CALL_FUEL: u64 = 200;
 
 /// wasmer 7.4 with Cranelift.
 pub(crate) struct Cranelift;

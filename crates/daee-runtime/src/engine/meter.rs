@@ -22,10 +22,10 @@ use wasmparser::{
 /// Globals that metering adds behind the module's own: fuel (i64), depth and refused (i32), in this order.
 pub(super) const GLOBALS_ADDED: usize = 3;
 /// Calls that may be open in a function that calls.
-pub(super) const DEPTH_MAX: i32 = 10_000;
+pub(crate) const DEPTH_MAX: i32 = 10_000;
 /// Value of the global `refused` after `memory.grow`, and after `table.grow`, said no.
-pub(super) const REFUSED_MEMORY: i32 = 1;
-pub(super) const REFUSED_TABLE: i32 = 2;
+pub(crate) const REFUSED_MEMORY: i32 = 1;
+pub(crate) const REFUSED_TABLE: i32 = 2;
 
 /// Tables of one module: each may grow to its bound, and their memory is no part of the agent's.
 const TABLES_MAX: usize = 8;

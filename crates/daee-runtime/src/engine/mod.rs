@@ -13,8 +13,9 @@ mod written;
 
 use std::sync::{Arc, Mutex};
 
-pub(crate) use cranelift::{Cranelift, warm_up};
+pub(crate) use cranelift::{Cranelift, HOST_CALL_FUEL, warm_up};
 pub(crate) use image::{Image, Kept};
+pub(crate) use meter::{DEPTH_MAX, REFUSED_MEMORY, REFUSED_TABLE, instrument_with};
 pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
 
 /// Names engine, version and everything that changes the code it makes; part of the cache's key.
