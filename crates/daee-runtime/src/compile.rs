@@ -88,7 +88,9 @@ pub(crate) fn bounded(
             Ok(Err(why)) => Err(CompileError::Module(why)),
             Err(error) => Err(CompileError::Node(format!("the compiler said {error}"))),
         },
-        // A compiler that dies does so of its limits, and those are the module's to keep.
+        // Either it was taken over, or this machine's libraries make calls that nobody has seen: no honest module's doing.
+        Ok(_) if how.starts_with(spawn::FORBIDDEN) => Err(CompileError::Node(how)),
+        // A compiler that dies otherwise does so of its limits, and those are the module's to keep.
         Ok(_) => Err(CompileError::Module(format!("the compiler did not finish: {how}"))),
         Err(why) => Err(CompileError::Module(why)),
     }

@@ -13,6 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+/// How a child ended that was killed by its filter.
+pub(crate) const FORBIDDEN: &str = "it made a system call that cells may not make";
+
 /// What a child is for. It is its name too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -230,7 +233,7 @@ impl Child {
         let status = self.status.unwrap_or_default();
         let how = if libc::WIFSIGNALED(status) {
             match libc::WTERMSIG(status) {
-                libc::SIGSYS => "it made a system call that cells may not make".to_owned(),
+                libc::SIGSYS => FORBIDDEN.to_owned(),
                 libc::SIGKILL => "it was killed".to_owned(),
                 signal => format!("signal {signal}"),
             }
@@ -239,6 +242,8 @@ impl Child {
         };
         match self.last_words() {
             words if words.is_empty() => how,
+            // Rust then raises a signal at itself, which no cell may either.
+            words if words.starts_with("memory allocation of") => "it got no more memory".into(),
             words => format!("{how}, saying: {words}"),
         }
     }

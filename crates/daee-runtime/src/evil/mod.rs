@@ -10,7 +10,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
@@ -330,6 +330,35 @@ fn nothing_is_compiled_behind_fewer_walls_than_were_asked_for() {
     let compiled = compile::bounded(&cells, b"\0asm\x01\0\0\0", &CompileLimits::default());
     let Err(CompileError::Node(why)) = compiled else { panic!("it was compiled, or judged") };
     assert!(why.contains("fewer walls"), "{why}");
+}
+
+#[test]
+fn a_compiler_that_gets_no_more_memory_says_so() {
+    let cells =
+        Cells { executable: File::open("/proc/self/exe").unwrap(), namespaces: true, walls: 0 };
+    let limits = CompileLimits { memory_max: ByteSize::mib(16), ..CompileLimits::default() };
+    let many = "(func (param i32) (result i32) local.get 0 i32.const 7 i32.mul)".repeat(6_000);
+    let module = wat::parse_str(format!("(module {many})")).unwrap();
+    let compiled = compile::bounded(&cells, &module, &limits);
+    let why = match compiled {
+        Err(CompileError::Module(why) | CompileError::Node(why)) => why,
+        Ok(_) => panic!("it was compiled"),
+    };
+    assert!(why.ends_with("it got no more memory"), "{why}");
+}
+
+#[test]
+fn what_is_sent_along_with_a_message_does_not_reach_the_supervisor() {
+    let (mut here, there) = UnixStream::pair().unwrap();
+    let (mut held, sent) = UnixStream::pair().unwrap();
+    spawn::send_with(&there, &[4, 0, 0, 0], &[sent.as_fd()]).unwrap();
+    drop(sent);
+    let mut link = Link::new(here.try_clone().unwrap(), ByteSize::kib(1));
+    assert!(matches!(link.hear_cell(&mut Duration::from_millis(10)), Err(LinkError::Late)));
+    // The supervisor read it, and nobody holds the other end any more.
+    here.set_nonblocking(true).unwrap();
+    assert!(here.read(&mut [0]).is_err());
+    assert_eq!(held.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
