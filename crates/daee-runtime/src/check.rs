@@ -1,9 +1,12 @@
 //! One turn beside what is recorded of it: gives the answers that came from outside, compares every entry, and stops
 //! the turn at the first that differs.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use daee_policy::Permit;
-use daee_transcript::{Bodies, Entry};
-use daee_types::{Timestamp, Word};
+use daee_transcript::{Bodies, Entry, Frame};
+use daee_types::{Timestamp, Word, sha256};
 use serde_json::{Map, Value};
 
 use crate::replay::Difference;
@@ -14,14 +17,34 @@ use crate::{CallKey, FetchAnswer, FetchRequest, Outcome, Outside, OutsideError, 
 pub(crate) struct Recorded {
     pub(crate) entry: Entry,
     pub(crate) bytes: Vec<u8>,
-    /// The frame that came from outside with it.
-    pub(crate) given: Option<Vec<u8>>,
+}
+
+/// What stands beside a transcript, by the hash that it has. Entries may name the same bytes any number of times, so
+/// they are put together when they are given and not before.
+#[derive(Clone, Debug)]
+pub(crate) struct Beside(Arc<HashMap<Word, Vec<u8>>>);
+
+impl Beside {
+    /// Whatever hash is said of them.
+    pub(crate) fn of(bodies: &Bodies) -> Self {
+        Self(Arc::new(bodies.iter().map(|(_, bytes)| (sha256(bytes), bytes.clone())).collect()))
+    }
+
+    pub(crate) fn find(&self, hash: &Word) -> Option<&[u8]> {
+        self.0.get(hash).map(Vec::as_slice)
+    }
+
+    /// The whole frame; the hash of what is not there.
+    pub(crate) fn whole(&self, frame: &Frame) -> Result<Vec<u8>, Word> {
+        frame.join(|hash| self.find(hash))
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Check {
     turn: u64,
     recorded: Vec<Recorded>,
+    beside: Beside,
     /// How many of them have come.
     seen: usize,
     /// The outcome that this turn had by no doing of its own, with the fuel that it counted for.
@@ -32,14 +55,14 @@ pub(crate) struct Check {
 
 impl Check {
     /// `recorded` is all of a turn, from its birth or event to its end.
-    pub(crate) fn new(turn: u64, at: Timestamp, recorded: Vec<Recorded>) -> Self {
+    pub(crate) fn new(turn: u64, at: Timestamp, recorded: Vec<Recorded>, beside: Beside) -> Self {
         let observed = match recorded.last().map(|last| &last.entry) {
             Some(Entry::End { outcome, fuel, why, .. }) => {
                 Outcome::observed(*outcome, why).map(|outcome| (outcome, *fuel))
             }
             _ => None,
         };
-        Self { turn, recorded, seen: 0, observed, clock: at, differs: None }
+        Self { turn, recorded, beside, seen: 0, observed, clock: at, differs: None }
     }
 
     /// What the turn's own run makes, in order.
@@ -76,11 +99,11 @@ impl Check {
     }
 
     /// Code, head and body of the answer that is recorded of the call being done.
-    fn answer(&self) -> Option<(i32, Map<String, Value>, &[u8])> {
-        let recorded = self.recorded.get(self.seen)?;
-        let Entry::Call { code, .. } = &recorded.entry else { return None };
-        let (head, body) = frame::decode(recorded.given.as_ref()?)?;
-        Some((*code, head, body))
+    fn answer(&self) -> Option<(i32, Map<String, Value>, Vec<u8>)> {
+        let Entry::Call { code, answer, .. } = self.next()? else { return None };
+        let whole = self.beside.whole(answer.as_ref()?).ok()?;
+        let (head, body) = frame::decode(&whole)?;
+        Some((*code, head, body.to_vec()))
     }
 
     /// Takes the time that the answer says, and what it came to.
@@ -88,7 +111,6 @@ impl Check {
         // Whatever is not what a node writes is given as something else, and then the entries differ.
         let none = || OutsideError::Failed("nothing is recorded that could be given".into());
         let (code, head, body) = self.answer().ok_or_else(none)?;
-        let body = body.to_vec();
         if let Some(ms) = head.get("ms").and_then(Value::as_u64) {
             self.clock = self.clock.max(Timestamp(ms));
         }
@@ -128,7 +150,7 @@ impl Outside for Check {
 
     fn random(&mut self, out: &mut [u8]) {
         if let Some((_, _, body)) = self.answer().filter(|(_, _, body)| body.len() == out.len()) {
-            out.copy_from_slice(body);
+            out.copy_from_slice(&body);
         }
     }
 
@@ -138,6 +160,3 @@ impl Outside for Check {
 
     fn before_outside(&mut self, _transcript: &[u8], _bodies: &Bodies) {}
 }
-
-/// Bytes by their SHA-256.
-pub(crate) type Beside<'a> = std::collections::HashMap<Word, &'a [u8]>;

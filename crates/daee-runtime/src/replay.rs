@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use daee_artifact::RunStyle;
-use daee_transcript::{Bounds, Entry, entries};
+use daee_transcript::{Body, Bounds, Entry, Frame, entries};
 use daee_types::{ByteSize, Coded, Fault, Timestamp, Word, sha256};
 
 use crate::check::{Beside, Check, Recorded};
@@ -214,23 +214,22 @@ const WALL_FACTOR: u64 = 10;
 /// quota; everything else that decides comes from the recording, whose snapshot takes the place of the launch's, and a turn may
 /// take ten times the launch's wall time. `watch` sees each turn and may end it.
 ///
-/// Nothing in a recording is trusted. One costs at most its own size in memory, beside what one agent may use, and the fuel
-/// that it says was used, beside that of one turn and of the observed ones.
+/// Nothing in a recording is trusted. One costs a few times its own size in memory, beside what one agent may use, and the
+/// fuel that it says was used, beside that of one turn and of the observed ones; each birth and each observed turn costs the
+/// start of a cell.
 pub fn replay(
     runtime: &Runtime,
     launch: Launch,
     recording: &Recording,
     mut watch: impl FnMut(Replaying<'_>) -> ControlFlow<()>,
 ) -> Result<Replayed, ReplayError> {
-    // By the hash that they have, whatever is said of them.
-    let beside: Beside<'_> =
-        recording.bodies.iter().map(|(_, bytes)| (sha256(bytes), bytes.as_slice())).collect();
+    let beside = Beside::of(&recording.bodies);
     let plan = Plan::of(&launch, recording, &beside)?;
     let mut agent = plan.start(runtime, launch, recording)?;
     let from = agent.marks();
     let mut done = Replayed { from, to: recording.claim, turns: 0, calls: 0, observed: 0 };
     for link in links(&recording.transcript) {
-        let recorded = read(link, &beside)?;
+        let recorded = read(link)?;
         if let [Recorded { entry: Entry::Released { upto_turn }, .. }] = &recorded[..] {
             agent.released(*upto_turn);
             continue;
@@ -240,8 +239,8 @@ pub fn replay(
                 .born_again(bounds)
                 .map_err(|error| ReplayError::CannotRun(CannotRun::Start(error.to_string())))?;
         }
-        let (turn, event, at) = event(&recorded)?;
-        let check = Check::new(turn, at, recorded);
+        let (turn, event, at) = event(&recorded, &beside)?;
+        let check = Check::new(turn, at, recorded, beside.clone());
         let observed = check.observed().is_some();
         let (turned, calls, check) = agent.run(event, at, Some(check));
         if let Some(difference) = check.and_then(Check::into_difference) {
@@ -271,11 +270,7 @@ struct Plan {
 
 impl Plan {
     /// Reads all of it once: whatever can be said without running anything is said first.
-    fn of(
-        launch: &Launch,
-        recording: &Recording,
-        beside: &Beside<'_>,
-    ) -> Result<Self, ReplayError> {
+    fn of(launch: &Launch, recording: &Recording, beside: &Beside) -> Result<Self, ReplayError> {
         fn cannot<T>(why: CannotRun) -> Result<T, ReplayError> {
             Err(ReplayError::CannotRun(why))
         }
@@ -293,7 +288,7 @@ impl Plan {
             place = place.then(&entry)?;
             if let Some(frame) = entry.given() {
                 frame
-                    .check(|hash| beside.get(hash).copied())
+                    .check(|hash| beside.find(hash))
                     .or_else(|hash| cannot(CannotRun::Missing(hash)))?;
             }
             if let Entry::Birth { turn, runtime_version, artifact_hash, manifest, bounds, .. } =
@@ -417,25 +412,24 @@ fn links(transcript: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn read(link: &[u8], beside: &Beside<'_>) -> Result<Vec<Recorded>, ReplayError> {
+fn read(link: &[u8]) -> Result<Vec<Recorded>, ReplayError> {
     let read = entries(link).map(|entry| {
         let (entry, bytes) = entry.map_err(|error| ReplayError::Malformed(error.to_string()))?;
-        let given = entry.given().map(|frame| frame.join(|hash| beside.get(hash).copied()));
-        let given = given.transpose();
-        let given = given.map_err(|hash| ReplayError::CannotRun(CannotRun::Missing(hash)))?;
-        Ok(Recorded { entry, bytes: bytes.to_vec(), given })
+        Ok(Recorded { entry, bytes: bytes.to_vec() })
     });
     read.collect()
 }
 
-fn event(recorded: &[Recorded]) -> Result<(u64, Event, Timestamp), ReplayError> {
+fn event(recorded: &[Recorded], beside: &Beside) -> Result<(u64, Event, Timestamp), ReplayError> {
     let event = recorded.iter().find_map(|recorded| match &recorded.entry {
-        Entry::Event { turn, at, .. } => Some((*turn, *at, recorded.given.as_deref()?)),
+        Entry::Event { turn, at, frame } => Some((*turn, *at, frame)),
         _ => None,
     });
     let (turn, at, frame) =
         event.ok_or_else(|| ReplayError::Malformed("a turn has no event".into()))?;
-    match Event::of_frame(frame) {
+    let frame = beside.whole(frame);
+    let frame = frame.map_err(|hash| ReplayError::CannotRun(CannotRun::Missing(hash)))?;
+    match Event::of_frame(&frame) {
         Some((event, own_turn, own_at)) if (own_turn, own_at) == (turn, at) => {
             Ok((turn, event, at))
         }
@@ -530,7 +524,7 @@ fn named(recorded: &Entry, found: &Entry) -> Option<(What, String, String)> {
         ) => {
             look(What::Turn, turn, turn_found);
             look(What::Operation, &format!("call {call}"), &format!("call {call_found}"));
-            look(What::Operation, op, op_found);
+            look(What::Operation, &Name(op), &Name(op_found));
             look(What::Input, &hex(input), &hex(input_found));
         }
         (
@@ -546,10 +540,10 @@ fn named(recorded: &Entry, found: &Entry) -> Option<(What, String, String)> {
         ) => {
             look(What::Turn, turn, turn_found);
             look(What::Operation, &format!("call {call}"), &format!("call {call_found}"));
-            look(What::Operation, op, op_found);
+            look(What::Operation, &Name(op), &Name(op_found));
             look(What::Input, &hex(input), &hex(input_found));
             look(What::Code, code, code_found);
-            look(What::Answer, &format!("{answer:?}"), &format!("{answer_found:?}"));
+            look(What::Answer, &Answered(answer), &Answered(answer_found));
         }
         (
             Entry::End { turn, outcome, fuel, why },
@@ -561,7 +555,7 @@ fn named(recorded: &Entry, found: &Entry) -> Option<(What, String, String)> {
             },
         ) => {
             look(What::Turn, turn, turn_found);
-            look(What::Outcome, outcome, outcome_found);
+            look(What::Outcome, &Ended(*outcome), &Ended(*outcome_found));
             look(What::Fuel, fuel, fuel_found);
             look(What::Outcome, &format!("{why:?}"), &format!("{why_found:?}"));
         }
@@ -579,10 +573,63 @@ impl fmt::Display for Shown<'_> {
             None => write!(f, "nothing"),
             Some(Entry::Birth { .. }) => write!(f, "a birth"),
             Some(Entry::Event { .. }) => write!(f, "an event"),
-            Some(Entry::Intent { op, .. }) => write!(f, "{op} asked of the outside"),
-            Some(Entry::Call { op, code, .. }) => write!(f, "{op} answered with {code}"),
-            Some(Entry::End { outcome, .. }) => write!(f, "the turn's end, outcome {outcome}"),
+            Some(Entry::Intent { op, .. }) => write!(f, "{} asked of the outside", Name(op)),
+            Some(Entry::Call { op, code, .. }) => write!(f, "{} answered with {code}", Name(op)),
+            Some(Entry::End { outcome, .. }) => write!(f, "the turn's end: {}", Ended(*outcome)),
             Some(Entry::Released { .. }) => write!(f, "a release of effects"),
+        }
+    }
+}
+
+/// The name of an operation, which a stranger may have made up.
+struct Name<'a>(&'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN_BYTES: usize = 64;
+        let cut = self.0.floor_char_boundary(SHOWN_BYTES);
+        write!(f, "{}", self.0[..cut].escape_debug())
+    }
+}
+
+/// What an answer is, without what it says: it may be long, and it is a stranger's.
+struct Answered<'a>(&'a Option<Frame>);
+
+impl fmt::Display for Answered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Frame { head, body }) = self.0 else { return write!(f, "none") };
+        for (name, part) in [("a head", head), (" and a body", body)] {
+            let (len, hash) = match part {
+                Body::Here(bytes) => (bytes.len(), sha256(bytes)),
+                Body::Beside { sha256, len } => (*len as usize, *sha256),
+            };
+            write!(f, "{name} of {len} bytes with SHA-256 {}", hex(&hash))?;
+        }
+        Ok(())
+    }
+}
+
+/// An outcome by its number.
+struct Ended(u8);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 11] = [
+            "done",
+            "rolled back by the agent",
+            "trap",
+            "fuel",
+            "wall",
+            "memory",
+            "stack",
+            "exited",
+            "killed",
+            "table",
+            "lost",
+        ];
+        match NAMES.get(usize::from(self.0)) {
+            Some(name) => write!(f, "{name}"),
+            None => write!(f, "{}", self.0),
         }
     }
 }

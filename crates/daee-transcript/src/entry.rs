@@ -275,9 +275,8 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.from.as_mut().filter(|from| from.left() > 0)?;
-        let left = from.left();
         let read = from.bytes().and_then(|bytes| Ok((Entry::decode(bytes)?, bytes)));
-        if read.is_err() || from.left() >= left {
+        if read.is_err() {
             self.from = None;
         }
         Some(read)

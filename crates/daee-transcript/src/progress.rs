@@ -39,6 +39,10 @@ impl Progress {
         let root = TranscriptRoot::new(from.word()?);
         let transcript = Transcript::resume(root, from.u64()?);
         let log = Log::read(&mut from)?;
+        // Nobody comes so far, and whoever counts on must not come to the end of the numbers.
+        if [turn, transcript.len(), log.len()].iter().any(|count| *count > u64::MAX / 2) {
+            return Err(from.wrong("more turns or lines than there can be"));
+        }
         from.finish()?;
         Ok(Self { turn, fuel, transcript, log })
     }
@@ -72,5 +76,18 @@ mod tests {
         let mut bytes = progress.encode();
         bytes[57] = 3; // the length of the log, which then wants two peaks
         assert!(Progress::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn counts_that_cannot_be_counted_on_are_refused() {
+        let endless = Progress { turn: u64::MAX, ..Progress::default() };
+        assert!(Progress::decode(&endless.encode()).is_err());
+        let root = TranscriptRoot::ZERO;
+        let transcript = Transcript::resume(root, u64::MAX);
+        assert!(
+            Progress::decode(&Progress { transcript, ..Progress::default() }.encode()).is_err()
+        );
+        let far = Progress { turn: u64::MAX / 2, fuel: u64::MAX, ..Progress::default() };
+        assert_eq!(Progress::decode(&far.encode()), Ok(far));
     }
 }
