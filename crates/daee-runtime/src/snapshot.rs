@@ -17,7 +17,7 @@ pub struct Snapshot {
 const VERSION: u8 = 1;
 
 impl Snapshot {
-    /// An agent that has not run yet, with a quota for its keys, values and files.
+    /// An agent that has not run yet, with a quota for its keys and values.
     pub fn new(quota: ByteSize) -> Self {
         Self { state: State::new(quota), progress: Progress::default() }
     }

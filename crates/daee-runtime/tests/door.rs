@@ -238,3 +238,26 @@ fn frames_read_as_the_vectors_say() {
 fn the_oracles_that_are_published_run_here() {
     common::run_oracles(Isolation::InProcess);
 }
+
+/// A runtime whose collector looks at the clock does so wherever it allocates.
+#[test]
+fn an_answer_waits_while_wasi_asks_for_something_else() {
+    let bench = Bench::new(Isolation::InProcess);
+    let mut agent = bench.start(
+        r#"(module
+            (import "daee" "call" (func $call (param i32 i32 i32 i32) (result i32)))
+            (import "daee" "read" (func $read (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "clock_time_get"
+                (func $clock (param i32 i64 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "event.next")
+            (func (export "daee_turn") (result i32)
+                (local $len i32)
+                (local.set $len (call $call
+                    (i32.const 0) (i32.const 10) (i32.const 0) (i32.const 0)))
+                (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 64)))
+                (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 64)))
+                (i32.ne (local.get $len) (call $read (i32.const 128) (i32.const 4096)))))"#,
+    );
+    assert_eq!(agent.turn(request(Vec::new()), NOW).outcome, Outcome::Done);
+}

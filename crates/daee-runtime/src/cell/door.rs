@@ -17,6 +17,9 @@ pub(crate) struct DoorHost {
     pub(crate) wasi: Wasi,
     pub(super) ahead: Ahead,
     answer: Kept,
+    /// The answer of the guest's own last call, while WASI asks: a runtime whose collector looks at the clock may do so
+    /// between a call and the read of its answer.
+    aside: Option<Vec<u8>>,
     /// Operations of this turn.
     calls: u32,
     /// This turn's event was given, so that a resident that asks again wants the next.
@@ -50,7 +53,8 @@ fn moving(bytes: usize) -> u64 {
 impl DoorHost {
     pub(super) fn new(way: Way, birth: Box<Birth>, wasi: Wasi) -> Self {
         let (ahead, answer) = (Ahead::default(), Kept::Here(Vec::new()));
-        Self { way, birth, wasi, ahead, answer, calls: 0, given: false, waited: Duration::ZERO }
+        let (aside, calls, given, waited) = (None, 0, false, Duration::ZERO);
+        Self { way, birth, wasi, ahead, answer, aside, calls, given, waited }
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
@@ -70,19 +74,23 @@ impl DoorHost {
     pub(super) fn begin(&mut self, standing: Standing, event: Option<usize>) {
         self.ahead.begin(standing, event, self.birth.limits.door_frame_max);
         self.answer = Kept::Here(Vec::new());
+        self.aside = None;
         self.calls = 0;
         self.given = false;
         self.wasi.begin();
         self.waited = Duration::ZERO;
     }
 
-    /// Does an operation; its answer is kept until the next. Returns its length, or the error code.
+    /// Does an operation that WASI needs; its answer is kept until the next. Returns its length, or the error code.
     pub(crate) fn operate(
         &mut self,
         op: &str,
         input: Vec<u8>,
         guest: &mut dyn Guest,
     ) -> Result<i32, HostStop> {
+        if self.aside.is_none() {
+            self.aside = Some(self.answer().to_vec());
+        }
         self.pass(op, Input::Here(&input), guest)
     }
 
@@ -174,6 +182,7 @@ impl DoorHost {
     }
 
     fn call(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
+        self.aside = None;
         let [op_at, op_len, in_at, in_len] = [0, 1, 2, 3].map(|n| args[n] as u32);
         let frame_max = self.birth.limits.door_frame_max;
         if u64::from(in_len) > frame_max.0 {
@@ -194,7 +203,7 @@ impl DoorHost {
 
     fn read(&mut self, args: &[i64], guest: &mut dyn Guest) -> Result<i32, HostStop> {
         let (at, cap) = (args[0] as u32, args[1] as u32);
-        let answer = self.answer();
+        let answer = self.aside.as_deref().unwrap_or_else(|| self.answer());
         let some = answer.len().min(cap as usize);
         guest.take_fuel(moving(some))?;
         if !guest.write(at, &answer[..some]) {
