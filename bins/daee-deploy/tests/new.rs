@@ -2,11 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    env,
-    ffi::OsString,
     fs,
     io::{Write as _, stderr},
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +15,7 @@ use daee_runtime::{
     Agent, Event, Launch, Limits, Nothing, Outcome, RunStyle, Runtime, RuntimeConfig, Snapshot,
     Turned,
 };
-use daee_testkit::{Ended, Program, TempDir, folder};
+use daee_testkit::{Ended, Program, TempDir, Toolchain, folder};
 use daee_types::{ArtifactHash, Timestamp};
 use serde_json::Value;
 
@@ -94,39 +92,27 @@ fn without_a_name_the_folder_gives_it() {
 
 #[test]
 fn rust_is_built_and_runs() {
-    check("rust", rust());
+    check("rust");
 }
 
 #[test]
 fn c_is_built_and_runs() {
-    let here = Path::new("/usr/include/wasm32-wasi").is_dir() && on_path("wasm-ld-19");
-    let tools = Tools { environment: Vec::new(), links: Vec::new() };
-    check("c", (here && on_path("clang-19")).then_some(tools));
+    check("c");
 }
 
 #[test]
 fn assemblyscript_is_built_and_runs() {
-    let modules = target().join("tools/assemblyscript/node_modules");
-    let here = modules.is_dir() && on_path("npm");
-    let links = vec![("node_modules", modules)];
-    check("assemblyscript", here.then_some(Tools { environment: Vec::new(), links }));
+    check("assemblyscript");
 }
 
 #[test]
 fn go_is_built_and_runs() {
-    let folder = target().join("tools/go");
-    let here = folder.join("go/bin/go").is_file();
-    let environment = vec![
-        ("PATH", path_with(folder.join("go/bin"))),
-        ("GOCACHE", folder.join("cache").into()),
-        ("GOTOOLCHAIN", "local".into()),
-    ];
-    check("go", here.then_some(Tools { environment, links: Vec::new() }));
+    check("go");
 }
 
 #[test]
 fn javascript_is_built_and_runs_and_what_it_throws_undoes_the_turn() {
-    check("javascript", interpreter("javascript"));
+    check("javascript");
     let script = r#"
         import { ask, state } from "daee";
         import { left } from "./left.js";
@@ -175,7 +161,7 @@ fn javascript_is_built_and_runs_and_what_it_throws_undoes_the_turn() {
 
 #[test]
 fn python_is_built_and_runs_and_what_it_raises_undoes_the_turn() {
-    check("python", interpreter("python"));
+    check("python");
     let script = r#"
 from daee import ask, fetch, state
 from left import left
@@ -242,7 +228,7 @@ def http(request):
 /// Builds an agent with these files. Each path undoes its turn and says why in the log; `/caught` is answered with
 /// `kept`, where `N` stands for how many turns were kept.
 fn check_failing(language: &str, files: &[(&str, &str)], fails: &[(&str, &str)], kept: &str) {
-    let Some(tools) = interpreter(language) else { return };
+    let Some(tools) = Toolchain::find(language) else { return };
     let new = New::write(language);
     for (name, text) in files {
         fs::write(new.path(name), text).unwrap();
@@ -269,58 +255,9 @@ fn check_failing(language: &str, files: &[(&str, &str)], fails: &[(&str, &str)],
     }
 }
 
-/// What an interpreter needs to be compiled, once for all.
-fn interpreter(language: &str) -> Option<Tools> {
-    // Its source comes inside of a crate.
-    let (source, programs) = match language {
-        "python" => ("drone-micropython-raw@0.1.1", &["make", "python3", "npm"][..]),
-        _ => ("libquickjs-ng-sys@0.14.0", &[][..]),
-    };
-    let made = tmp().join("interpreters").join(language);
-    let fetched = || {
-        let cargo = Program::new("cargo").args(["info", "--quiet", source]);
-        cargo.run(Duration::from_secs(300)).code == Some(0)
-    };
-    let here = Path::new("/usr/include/wasm32-wasi").is_dir()
-        && ["clang-19", "wasm-ld-19", "cargo"].iter().chain(programs).all(|name| on_path(name))
-        && (made.is_dir() || fetched());
-    let environment = vec![("BUILD", made.into_os_string())];
-    here.then_some(Tools { environment, links: Vec::new() })
-}
-
-/// What a build needs of the machine.
-struct Tools {
-    environment: Vec<(&'static str, OsString)>,
-    /// In the agent's folder, what would be made there again for each.
-    links: Vec<(&'static str, PathBuf)>,
-}
-
-/// Rust with a standard library for agents: as `cargo xtask guests` made it, or rustup's.
-fn rust() -> Option<Tools> {
-    let links = vec![("target", tmp().join("new-rust"))];
-    let guests = target().join("guests/rustc");
-    if guests.is_file() {
-        let environment = vec![
-            ("RUSTC", guests.into()),
-            ("PATH", path_with("/usr/bin".into())),
-            // The tests' own compiler has libraries there.
-            ("LD_LIBRARY_PATH", OsString::new()),
-        ];
-        return Some(Tools { environment, links });
-    }
-    let found = Program::new("rustc").args(["--print", "sysroot"]).run(Duration::from_secs(60));
-    let library = Path::new(found.stdout.trim()).join("lib/rustlib/wasm32-wasip1");
-    library.is_dir().then_some(Tools { environment: Vec::new(), links })
-}
-
 /// Builds the agent and holds it to what `scaffold/README.md` says of all.
-fn check(language: &str, tools: Option<Tools>) {
-    let Some(tools) = tools else {
-        say(&format!(
-            "skipped: {language} is not built, `cargo xtask guests` installs what it needs"
-        ));
-        return;
-    };
+fn check(language: &str) {
+    let Some(tools) = Toolchain::find(language) else { return };
     // Where it lay the last time, so that compilers know it again.
     let place = tmp().join("new").join(language);
     let _ = fs::remove_dir_all(&place);
@@ -410,19 +347,9 @@ impl New {
     }
 
     /// Builds the module and writes its hash into the manifest; says how many bytes it has.
-    fn build(&self, tools: &Tools) -> usize {
-        for (name, to) in &tools.links {
-            fs::create_dir_all(to).unwrap();
-            symlink(to, self.path(name)).unwrap();
-        }
-        let build = self.told["build"].as_str().unwrap();
-        let mut shell = Program::new("/bin/sh").args(["-c", build]).folder(&self.path(""));
-        for (name, value) in &tools.environment {
-            shell = shell.env(name, value);
-        }
-        let built = shell.run(Duration::from_secs(600));
-        assert_eq!(built.code, Some(0), "{}{}", built.stdout, built.stderr);
-        let module = fs::read(self.path("agent.wasm")).unwrap();
+    fn build(&self, tools: &Toolchain) -> usize {
+        assert_eq!(self.told["build"], "./build.sh");
+        let module = tools.build(&self.path(""));
         if module.len() <= ARTIFACT_BYTES_MAX {
             self.json(&["pack", "agent"]);
         } else {
@@ -511,18 +438,4 @@ fn say(text: &str) {
 /// Where tests may leave what they need again.
 fn tmp() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
-}
-
-fn target() -> &'static Path {
-    tmp().parent().unwrap()
-}
-
-fn on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-fn path_with(folder: PathBuf) -> OsString {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths([folder].into_iter().chain(env::split_paths(&path))).unwrap()
 }

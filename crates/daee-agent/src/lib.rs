@@ -26,6 +26,8 @@ pub use entry::reactor_turn;
 pub use entry::{IntoAnswer, per_event, resident};
 pub use error::{Code, Error};
 pub use event::{Event, Request, What};
+/// What heads of [`call`] are made of.
+pub use serde_json;
 
 /// The time of the turn in milliseconds since 1970: the event's, and what fetches took since. It stands
 /// still between them.

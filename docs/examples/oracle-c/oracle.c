@@ -118,7 +118,8 @@ static bool fetch(uint64_t *units) {
         why = said ? said : "refused";
     } else if (fetched.status / 100 != 2) {
         why = "the source answers with an error";
-    } else if (!(ethereum = daee_json_field(fetched.body.at, "ethereum", &len))
+    } else if (!daee_json_is_whole(&fetched.body)
+               || !(ethereum = daee_json_field(fetched.body.at, "ethereum", &len))
                || !(usd = daee_json_field(ethereum, "usd", &len))) {
         why = "the source answers with something else";
     } else {

@@ -2,29 +2,23 @@
 //! contract. This program is started again for each cell, so it has a `main` of its own.
 
 mod cells;
+mod oracle;
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
-use cells::{logged, run, runtime};
+use cells::{logged, run};
 use daee_artifact::{Artifact, RunStyle};
 use daee_manifest::{Manifest, Run};
-use daee_policy::{Permission, Permit, Policy};
-use daee_runtime::{
-    Agent, CallKey, Event, FetchAnswer, FetchRequest, Launch, Limits, Outcome, Outside,
-    OutsideError, Snapshot, Turned,
-};
+use daee_policy::{Permission, Policy};
+use daee_runtime::{Event, Outcome, OutsideError, Snapshot};
 use daee_types::Timestamp;
-use serde_json::{Value, json};
+use oracle::{Answered, NOW, Oracle, SOURCE, word};
+use serde_json::json;
 
 const RUST: &str = "oracle/agent.yaml";
 const RUST_NEXT: &str = "oracle/agent-v1.3.0.yaml";
 const C: &str = "oracle-c/agent.yaml";
 const ALL: [&str; 3] = [RUST, RUST_NEXT, C];
-
-const NOW: u64 = 1_700_000_000_000;
-const SOURCE: &str = "https://api.coingecko.com/api/v3/simple/price?ids=ethereum&vs_currencies=usd";
 
 fn main() {
     daee_runtime::child_main();
@@ -45,7 +39,7 @@ fn main() {
 
 fn a_price_is_published_and_answered() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         oracle.world.says(r#"{"ethereum":{"usd":3021.55}}"#);
         let turned = oracle.turn(Event::Start);
         let [effect] = &turned.effects[..] else { panic!("{manifest}: {turned:?}") };
@@ -66,7 +60,7 @@ fn a_price_is_published_and_answered() {
 
 fn a_bad_source_leaves_the_old_price() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         oracle.world.says(r#"{ "ethereum" : { "eur": 1, "usd" : 3000 } }"#);
         oracle.turn(Event::Start);
         let before = oracle.get("/price");
@@ -110,7 +104,7 @@ fn a_bad_source_leaves_the_old_price() {
 
 fn before_the_first_price_there_is_none() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         oracle.world.answers(Err(OutsideError::Failed("nobody is there".into())));
         assert!(oracle.turn(Event::Start).effects.is_empty());
         assert_eq!(oracle.get("/price"), (503, json!({"error": "there is no price yet"})));
@@ -121,7 +115,7 @@ fn before_the_first_price_there_is_none() {
 
 fn the_history_is_bounded() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         for price in 1..=70 {
             oracle.world.says(&format!(r#"{{"ethereum":{{"usd":{price}.5}}}}"#));
             let turned = oracle.timer();
@@ -143,7 +137,7 @@ fn the_history_is_bounded() {
 
 fn a_chain_that_takes_nothing() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         let mut waiting = 0;
         for price in 1..=100 {
             oracle.world.says(&format!(r#"{{"ethereum":{{"usd":{price}}}}}"#));
@@ -162,24 +156,23 @@ fn a_chain_that_takes_nothing() {
 
 fn another_cell_goes_on_from_the_snapshot() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         oracle.world.says(r#"{"ethereum":{"usd":3000}}"#);
         oracle.turn(Event::Start);
         let before = oracle.get("/price");
         let snapshot = Snapshot::decode(&oracle.agent.snapshot()).expect("it was just made");
-        let mut next = Oracle::start_from(manifest, snapshot, Policy::default());
+        let mut next = start_from(manifest, snapshot, Policy::default());
         assert_eq!(next.get("/price"), before, "{manifest}");
     }
 }
 
 fn the_next_version_goes_on() {
-    let mut oracle = Oracle::start(RUST);
+    let mut oracle = start(RUST);
     oracle.world.says(r#"{"ethereum":{"usd":3000}}"#);
     oracle.turn(Event::Start);
     let before = oracle.get("/price");
     assert_eq!(oracle.get("/version").0, 404);
-    let mut next =
-        Oracle::start_from(RUST_NEXT, oracle.agent.stop().without_machine(), policy(RUST_NEXT));
+    let mut next = start_from(RUST_NEXT, oracle.agent.stop().without_machine(), policy(RUST_NEXT));
     let turned = next.turn(Event::Upgraded { from_version: "1.2.0".into() });
     assert_eq!(turned.outcome, Outcome::Done);
     assert_eq!(next.get("/version"), (200, json!({"version": "1.3.0"})));
@@ -189,14 +182,14 @@ fn the_next_version_goes_on() {
 fn without_its_permissions() {
     for manifest in ALL {
         let snapshot = Snapshot::new(Manifest::storage(&read(manifest)));
-        let mut oracle = Oracle::start_from(manifest, snapshot.clone(), Policy::default());
+        let mut oracle = start_from(manifest, snapshot.clone(), Policy::default());
         let turned = oracle.turn(Event::Start);
         assert!(logged(&turned).join("\n").contains("network_outbound:api.coingecko.com"));
         assert_eq!(oracle.world.fetched(), Vec::<String>::new(), "{manifest}");
 
         let outbound: Permission =
             "network_outbound:api.coingecko.com".parse().expect("a permission");
-        let mut oracle = Oracle::start_from(manifest, snapshot, Policy::new(vec![(outbound, 1)]));
+        let mut oracle = start_from(manifest, snapshot, Policy::new(vec![(outbound, 1)]));
         oracle.world.says(r#"{"ethereum":{"usd":3000}}"#);
         let turned = oracle.turn(Event::Start);
         assert!(!turned.outcome.is_kept() && turned.effects.is_empty(), "{manifest}: {turned:?}");
@@ -208,7 +201,7 @@ fn without_its_permissions() {
 fn the_same_world_makes_the_same_bytes() {
     for manifest in ALL {
         let life = || {
-            let mut oracle = Oracle::start(manifest);
+            let mut oracle = start(manifest);
             for price in ["3000", "3000.5", "2999.99"] {
                 oracle.world.says(&format!(r#"{{"ethereum":{{"usd":{price}}}}}"#));
                 oracle.timer();
@@ -222,7 +215,7 @@ fn the_same_world_makes_the_same_bytes() {
 
 fn other_requests_are_refused() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         for path in ["/", "/price/", "/Price", "/..", "/price\"", "/\u{1f6ab}"] {
             assert_eq!(oracle.get(path).0, 404, "{manifest} {path}");
         }
@@ -241,7 +234,7 @@ fn other_requests_are_refused() {
 
 fn events_of_no_interest_change_nothing() {
     for manifest in ALL {
-        let mut oracle = Oracle::start(manifest);
+        let mut oracle = start(manifest);
         for event in [
             Event::Tick { block_hash: [7; 32] },
             Event::Message { from: "a.b".into(), body: b"hello".to_vec() },
@@ -254,116 +247,23 @@ fn events_of_no_interest_change_nothing() {
     }
 }
 
-/// An example agent in a cell.
-struct Oracle {
-    agent: Agent,
-    world: World,
-    at: u64,
+fn start(manifest: &str) -> Oracle {
+    let snapshot = Snapshot::new(read(manifest).storage());
+    start_from(manifest, snapshot, policy(manifest))
 }
 
-impl Oracle {
-    fn start(manifest: &str) -> Self {
-        let snapshot = Snapshot::new(read(manifest).storage());
-        Self::start_from(manifest, snapshot, policy(manifest))
-    }
-
-    fn start_from(file: &str, snapshot: Snapshot, policy: Policy) -> Self {
-        let manifest = read(file);
-        let wasm = examples().join(file).with_file_name(manifest.entry_point());
-        let wasm = std::fs::read(wasm).expect("the module is committed");
-        let artifact = Artifact::fetched(wasm).verify(manifest.artifact_hash());
-        let artifact = artifact.expect("the manifest names the module");
-        let run = match manifest.run() {
-            Run::Reactor => None,
-            Run::Resident => Some(RunStyle::Resident),
-            Run::PerEvent => Some(RunStyle::PerEvent),
-        };
-        let runtime = runtime();
-        let module = runtime.prepare(&artifact, run).expect("it runs here");
-        let limits = Limits { memory_max: manifest.resources().memory, ..Limits::default() };
-        let launch = Launch { limits, policy, snapshot, ..Launch::new(module) };
-        let world = World::default();
-        let agent = Agent::start(&runtime, launch, Box::new(world.clone())).expect("it starts");
-        Self { agent, world, at: NOW }
-    }
-
-    fn turn(&mut self, event: Event) -> Turned {
-        let at = Timestamp(self.at);
-        self.at += 1_000;
-        self.world.0.lock().unwrap().now = at.0;
-        self.agent.turn(event, at)
-    }
-
-    fn timer(&mut self) -> Turned {
-        self.turn(Event::Timer { name: "schedule".into() })
-    }
-
-    fn get(&mut self, path: &str) -> (u16, Value) {
-        let turned = self.turn(Event::Http {
-            method: "GET".into(),
-            path: path.into(),
-            query: String::new(),
-            headers: vec![("host".into(), "agent.example".into())],
-            body: Vec::new(),
-        });
-        let answer = turned.answer.unwrap_or_else(|| panic!("{path}: {:?}", turned.outcome));
-        let kind = ("content-type".to_owned(), "application/json".to_owned());
-        assert_eq!(answer.headers, [kind]);
-        (answer.status, serde_json::from_slice(&answer.body).expect("JSON"))
-    }
-}
-
-type Answered = Result<(u16, String), OutsideError>;
-
-/// The world outside, as a test scripts it: each fetch takes 7 milliseconds.
-#[derive(Clone, Default)]
-struct World(Arc<Mutex<Script>>);
-
-#[derive(Default)]
-struct Script {
-    answers: VecDeque<Answered>,
-    fetched: Vec<String>,
-    now: u64,
-}
-
-impl World {
-    fn says(&self, body: &str) {
-        self.answers(Ok((200, body.into())));
-    }
-
-    fn answers(&self, answer: Answered) {
-        self.0.lock().unwrap().answers.push_back(answer);
-    }
-
-    fn fetched(&self) -> Vec<String> {
-        self.0.lock().unwrap().fetched.clone()
-    }
-}
-
-impl Outside for World {
-    fn fetch(
-        &mut self,
-        permit: Permit,
-        request: FetchRequest,
-        _: CallKey,
-    ) -> Result<FetchAnswer, OutsideError> {
-        assert_eq!((request.method.as_str(), request.body.len()), ("GET", 0));
-        let mut script = self.0.lock().unwrap();
-        script.now += 7;
-        script.fetched.push(format!("https://{}{}", permit.host(), permit.target()));
-        let (status, body) = script.answers.pop_front().expect("a test scripts every fetch")?;
-        Ok(FetchAnswer { status, headers: Vec::new(), body: body.into_bytes() })
-    }
-    fn ipfs(&mut self, _: &str, _: u64) -> Result<Vec<u8>, OutsideError> {
-        unreachable!("no oracle reads content")
-    }
-    fn random(&mut self, out: &mut [u8]) {
-        out.fill(0x2a);
-    }
-    fn now(&mut self) -> Timestamp {
-        Timestamp(self.0.lock().unwrap().now)
-    }
-    fn before_outside(&mut self, _: &[u8], _: &daee_transcript::Bodies) {}
+fn start_from(file: &str, snapshot: Snapshot, policy: Policy) -> Oracle {
+    let manifest = read(file);
+    let wasm = examples().join(file).with_file_name(manifest.entry_point());
+    let wasm = std::fs::read(wasm).expect("the module is committed");
+    let hash = manifest.artifact_hash();
+    let artifact = Artifact::fetched(wasm).verify(hash).expect("the manifest names the module");
+    let run = match manifest.run() {
+        Run::Reactor => None,
+        Run::Resident => Some(RunStyle::Resident),
+        Run::PerEvent => Some(RunStyle::PerEvent),
+    };
+    Oracle::start(&artifact, run, manifest.resources().memory, policy, snapshot)
 }
 
 fn read(manifest: &str) -> Manifest {
@@ -377,10 +277,4 @@ fn policy(manifest: &str) -> Policy {
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples")
-}
-
-fn word(units: u64) -> [u8; 32] {
-    let mut word = [0; 32];
-    word[24..].copy_from_slice(&units.to_be_bytes());
-    word
 }

@@ -18,6 +18,7 @@ export const LIMIT: i32 = -4;
 export const NOT_FOUND: i32 = -5;
 export const OUTSIDE: i32 = -6;
 export const NOT_NOW: i32 = -7;
+export const CONFLICT: i32 = -8;
 
 /** What an operation gave. With a negative code it was refused, and the head says why. */
 export class Reply {
@@ -50,36 +51,33 @@ export class Reply {
     return String.UTF8.decode(this.body);
   }
 
-  /** A field of the head, if it is there. */
-  field(name: string): Json | null {
-    const head = Json.parse(this.head);
-    return head === null ? null : head.get(name);
+  /** A field of the head. */
+  field(name: string): Json {
+    return Json.parse(this.head).get(name);
   }
 
   /** A field that is a text. */
   string(name: string): string | null {
     const field = this.field(name);
-    return field !== null && field.kind == Kind.String ? field.text : null;
+    return field.kind == Kind.String ? field.text : null;
   }
 
   /** A field that is a number. */
   number(name: string): u64 {
     const field = this.field(name);
-    return field !== null && field.kind == Kind.Number ? U64.parseInt(field.text) : 0;
+    return field.kind == Kind.Number ? U64.parseInt(field.text) : 0;
   }
 
   /** A field that says yes or no. */
   flag(name: string): bool {
-    const field = this.field(name);
-    return field !== null && field.kind == Kind.True;
+    return this.field(name).kind == Kind.True;
   }
 
   /** The first header of this name in lower case, of a request or of what was fetched. */
   header(name: string): string | null {
-    const headers = this.field("headers");
-    if (headers === null) return null;
-    for (let i = 0; i < headers.items.length; i++) {
-      const pair = headers.items[i].items;
+    const headers = this.field("headers").items;
+    for (let i = 0; i < headers.length; i++) {
+      const pair = headers[i].items;
       if (pair.length == 2 && pair[0].text.toLowerCase() == name) return pair[1].text;
     }
     return null;
@@ -156,11 +154,13 @@ export namespace state {
   export function remove(key: string): Reply {
     return call("state.delete", new Head().string("key", key).end());
   }
-  /** Keys that begin with `prefix`, in order, behind `after` if that is given; at most `limit`, which is at most 1000. */
-  export function list(prefix: string, after: string | null = null, limit: u32 = 1000): string[] {
+  /**
+   * Keys that begin with `prefix`, in order, behind `after` if that is given; at most `limit`, which is at most 1000.
+   * `field("keys")` has them as `items`.
+   */
+  export function list(prefix: string, after: string | null = null, limit: u32 = 1000): Reply {
     const head = new Head().string("prefix", prefix).string("after", after).number("limit", limit);
-    const keys = call("state.list", head.end()).must().field("keys");
-    return keys === null ? [] : keys.items.map<string>((key) => key.text);
+    return call("state.list", head.end());
   }
   /**
    * Sets a key if its value is still `old`, or, if that is null, if there is no such key. `flag("swapped")` says
@@ -171,6 +171,65 @@ export namespace state {
     if (old === null) head.string("expect", "absent");
     else head.raw("expect", `{"sha256":"${sha256(old)}"}`);
     return call("state.cas", head.end(), value);
+  }
+}
+
+/** Files that last, in folders. Names in a path are parted by `/`, and no path leaves the agent's files. */
+export namespace file {
+  function at(path: string): Head {
+    return new Head().string("path", path);
+  }
+  /** At most `count` bytes from `offset` on, as body; at most 4 MiB at once. */
+  export function read(path: string, offset: u64 = 0, count: u64 = 4 << 20): Reply {
+    return call("file.read", at(path).number("offset", offset).number("bytes", count).end());
+  }
+  /** Writes a whole file; one that is not there is made, in a folder that is. */
+  export function write(path: string, content: ArrayBuffer): Reply {
+    return call("file.write", at(path).end(), content);
+  }
+  /** Writes over what is in a file from `offset` on. Between its end and there it gets zeros. */
+  export function writeAt(path: string, offset: u64, content: ArrayBuffer): Reply {
+    return call("file.write", at(path).number("offset", offset).end(), content);
+  }
+  /** Writes behind the end of a file, which is made if it is not there. */
+  export function append(path: string, content: ArrayBuffer): Reply {
+    return call("file.write", at(path).string("offset", "end").end(), content);
+  }
+  /** Cuts a file to this size, or fills it up with zeros. */
+  export function truncate(path: string, size: u64): Reply {
+    return call("file.truncate", at(path).number("size", size).end());
+  }
+  /** `string("kind")` is "file" or "directory"; `number("size")`; `number("modified_ns")`. */
+  export function stat(path: string): Reply {
+    return call("file.stat", at(path).end());
+  }
+  /** Makes an empty file. One that is there is left alone, or refused if it must be new. It is given as by `stat`. */
+  export function create(path: string, isNew: bool): Reply {
+    return call("file.create", at(path).raw("new", isNew ? "true" : "false").end());
+  }
+  /** Makes a folder, in one that is there. It is given as by `stat`. */
+  export function mkdir(path: string): Reply {
+    return call("file.mkdir", at(path).end());
+  }
+  /** `field("entries")` are objects with `name` and `kind`, behind the name `after`; at most `limit`, at most 1000. */
+  export function list(path: string, after: string | null = null, limit: u32 = 1000): Reply {
+    return call("file.list", at(path).string("after", after).number("limit", limit).end());
+  }
+  /** Removes a file or an empty folder. */
+  export function remove(path: string): Reply {
+    return call("file.remove", at(path).end());
+  }
+  /** Moves a file or a folder. It takes the place of a file, or of an empty folder. */
+  export function rename(path: string, to: string): Reply {
+    return call("file.rename", at(path).string("to", to).end());
+  }
+  /** Sets when it was last written to now. */
+  export function touch(path: string): Reply {
+    return call("file.touch", at(path).end());
+  }
+  /** The same to a time in nanoseconds since 1970. */
+  export function touchAt(path: string, modifiedNs: u64): Reply {
+    return call("file.touch", at(path).number("modified_ns", modifiedNs).end());
   }
 }
 
@@ -264,6 +323,8 @@ export function quote(text: string): string {
 }
 
 export enum Kind {
+  /** Nothing is there, or no JSON. */
+  None,
   Null,
   False,
   True,
@@ -285,17 +346,17 @@ export class Json {
     public names: string[] = [],
   ) {}
 
-  /** Nothing if it is no JSON, or nested deeper than 127. */
-  static parse(text: string): Json | null {
+  /** None if it is nested deeper than 127, too. */
+  static parse(text: string): Json {
     const reader = new Reader(text);
     const value = reader.value(0);
-    return value === null || reader.skip() ? null : value;
+    return value === null || reader.skip() ? new Json(Kind.None) : value;
   }
 
   /** The value of a name in an object. */
-  get(name: string): Json | null {
+  get(name: string): Json {
     const at = this.names.lastIndexOf(name);
-    return at < 0 ? null : this.items[at];
+    return at < 0 ? new Json(Kind.None) : this.items[at];
   }
 }
 

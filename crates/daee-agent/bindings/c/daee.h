@@ -27,6 +27,7 @@ enum {
     DAEE_NOT_FOUND = -5,
     DAEE_OUTSIDE = -6,
     DAEE_NOT_NOW = -7,
+    DAEE_CONFLICT = -8,
 };
 
 /* Text that grows. */
@@ -148,6 +149,12 @@ static const char *daee_json_value_end(const char *json) {
         }
     } while (depth);
     return json;
+}
+
+/* Whether it is one value of JSON and nothing else. */
+static bool daee_json_is_whole(const struct daee_text *json) {
+    const char *end = daee_json_value_end(json->at);
+    return end && end != json->at && daee_json_space(end) == json->at + json->len;
 }
 
 static int daee_json_hex(const char *json) {
@@ -363,6 +370,16 @@ static int32_t daee_given(const char *op, struct daee_text *head, struct daee_te
     return reply.code < 0 ? reply.code : 0;
 }
 
+/* The same where the answer is a JSON array, which has to be freed. */
+static int32_t daee_listed(const char *op, struct daee_text *head, const char *name, struct daee_text *list) {
+    struct daee_reply reply = daee_do(op, head, "", 0);
+    memset(list, 0, sizeof *list);
+    size_t len;
+    const char *found = reply.code < 0 ? NULL : daee_json_field(reply.head.at, name, &len);
+    if (found) daee_add_bytes(list, found, len);
+    return daee_end(&reply);
+}
+
 /* The operations. All return 0 or the negative code of the refusal, whose words are in `daee_refusal`. */
 
 /* Logs a line of two parts. One that is over the turn's limit is lost, and the log says so. */
@@ -475,12 +492,7 @@ static int32_t daee_state_list(const char *prefix, const char *after, uint64_t l
     daee_add_field(&head, "prefix", prefix);
     daee_add_field(&head, "after", after);
     daee_add_number_field(&head, "limit", limit);
-    struct daee_reply reply = daee_do("state.list", &head, "", 0);
-    memset(keys, 0, sizeof *keys);
-    size_t len;
-    const char *found = reply.code < 0 ? NULL : daee_json_field(reply.head.at, "keys", &len);
-    if (found) daee_add_bytes(keys, found, len);
-    return daee_end(&reply);
+    return daee_listed("state.list", &head, "keys", keys);
 }
 
 /* Sets a key if the SHA-256 of its value is still this one, in hexadecimal digits (daee_sha256), or, if that is NULL, if
@@ -495,6 +507,123 @@ static int32_t daee_state_swap(const char *key, const char *sha256, const void *
     if (sha256) daee_add(&head, "}");
     free(expect.at);
     return daee_told("state.cas", &head, value, len, "swapped", swapped);
+}
+
+/* At most `bytes` of a file from `offset` on, to be freed; at most 4 MiB at once. */
+static int32_t daee_file_read(const char *path, uint64_t offset, uint64_t bytes, struct daee_text *content) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_number_field(&head, "offset", offset);
+    daee_add_number_field(&head, "bytes", bytes);
+    return daee_given("file.read", &head, content);
+}
+
+/* Writes a whole file; one that is not there is made, in a folder that is. */
+static int32_t daee_file_write(const char *path, const void *content, size_t len) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    return daee_done("file.write", &head, content, len);
+}
+
+/* Writes over what is in a file from `offset` on. Between its end and there it gets zeros. */
+static int32_t daee_file_write_at(const char *path, uint64_t offset, const void *content, size_t len) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_number_field(&head, "offset", offset);
+    return daee_done("file.write", &head, content, len);
+}
+
+/* Writes behind the end of a file, which is made if it is not there. */
+static int32_t daee_file_append(const char *path, const void *content, size_t len) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_field(&head, "offset", "end");
+    return daee_done("file.write", &head, content, len);
+}
+
+/* Cuts a file to this size, or fills it up with zeros. */
+static int32_t daee_file_truncate(const char *path, uint64_t size) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_number_field(&head, "size", size);
+    return daee_done("file.truncate", &head, "", 0);
+}
+
+/* What is known of a file or a folder. */
+struct daee_stat {
+    bool directory;
+    uint64_t size, modified_ns;
+};
+
+static int32_t daee_stat_of(const char *op, struct daee_text *head, struct daee_stat *stat) {
+    struct daee_reply reply = daee_do(op, head, "", 0);
+    memset(stat, 0, sizeof *stat);
+    if (reply.code >= 0) {
+        char *kind = daee_json_text(reply.head.at, "kind");
+        stat->directory = kind && !strcmp(kind, "directory");
+        daee_json_number(reply.head.at, "size", &stat->size);
+        daee_json_number(reply.head.at, "modified_ns", &stat->modified_ns);
+        free(kind);
+    }
+    return daee_end(&reply);
+}
+
+static int32_t daee_file_stat(const char *path, struct daee_stat *stat) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    return daee_stat_of("file.stat", &head, stat);
+}
+
+/* Makes an empty file. One that is there is left alone, or refused if it must be new. */
+static int32_t daee_file_create(const char *path, bool new, struct daee_stat *stat) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_name(&head, "new");
+    daee_add(&head, new ? "true" : "false");
+    return daee_stat_of("file.create", &head, stat);
+}
+
+/* Makes a folder, in one that is there. */
+static int32_t daee_file_mkdir(const char *path, struct daee_stat *stat) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    return daee_stat_of("file.mkdir", &head, stat);
+}
+
+/* What is in a folder, behind the name `after` if that is no NULL; at most `limit`, which is at most 1000. It comes as a
+ * JSON array of objects with `name` and `kind`, to be freed and read with daee_json_item. */
+static int32_t daee_file_list(const char *path, const char *after, uint64_t limit, struct daee_text *entries) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_field(&head, "after", after);
+    daee_add_number_field(&head, "limit", limit);
+    return daee_listed("file.list", &head, "entries", entries);
+}
+
+/* Removes a file or an empty folder. */
+static int32_t daee_file_remove(const char *path) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    return daee_done("file.remove", &head, "", 0);
+}
+
+/* Moves a file or a folder. It takes the place of a file, or of an empty folder. */
+static int32_t daee_file_rename(const char *path, const char *to) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    daee_add_field(&head, "to", to);
+    return daee_done("file.rename", &head, "", 0);
+}
+
+/* For daee_file_touch. */
+#define DAEE_NOW UINT64_MAX
+
+/* Sets when it was last written, in nanoseconds since 1970 or DAEE_NOW. */
+static int32_t daee_file_touch(const char *path, uint64_t modified_ns) {
+    struct daee_text head = {0};
+    daee_add_field(&head, "path", path);
+    if (modified_ns != DAEE_NOW) daee_add_number_field(&head, "modified_ns", modified_ns);
+    return daee_done("file.touch", &head, "", 0);
 }
 
 /* An event of kind `timer` with this name at a time in milliseconds since 1970. One of the same name is set anew. */

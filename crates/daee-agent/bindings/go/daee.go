@@ -27,6 +27,7 @@ const (
 	NotFound  = -5
 	Outside   = -6
 	NotNow    = -7
+	Conflict  = -8
 )
 
 // Refused is why an operation was not done.
@@ -199,6 +200,113 @@ func Swap(key string, old, value []byte) (bool, error) {
 	answer, _, err := do("state.cas", Head{}.Text("key", key).Raw("expect", expect), value)
 	return answer.Get("swapped").True(), err
 }
+
+// ReadFile gives at most so many bytes of a file from offset on; at most 4 MiB at once.
+func ReadFile(path string, offset, bytes uint64) ([]byte, error) {
+	_, body, err := do("file.read", at(path).Number("offset", offset).Number("bytes", bytes), nil)
+	return body, err
+}
+
+// WriteFile writes a whole file; one that is not there is made, in a folder that is.
+func WriteFile(path string, content []byte) error {
+	_, _, err := do("file.write", at(path), content)
+	return err
+}
+
+// WriteFileAt writes over what is in a file from offset on. Between its end and there it gets zeros.
+func WriteFileAt(path string, offset uint64, content []byte) error {
+	_, _, err := do("file.write", at(path).Number("offset", offset), content)
+	return err
+}
+
+// AppendFile writes behind the end of a file, which is made if it is not there.
+func AppendFile(path string, content []byte) error {
+	_, _, err := do("file.write", at(path).Text("offset", "end"), content)
+	return err
+}
+
+// TruncateFile cuts a file to this size, or fills it up with zeros.
+func TruncateFile(path string, size uint64) error {
+	_, _, err := do("file.truncate", at(path).Number("size", size), nil)
+	return err
+}
+
+// FileStat is what is known of a file or a folder.
+type FileStat struct {
+	IsDirectory bool
+	Size        uint64
+	// ModifiedNs is when it was last written, in nanoseconds since 1970.
+	ModifiedNs uint64
+}
+
+func statOf(op string, head Head) (FileStat, error) {
+	answer, _, err := do(op, head, nil)
+	return FileStat{isDirectory(answer), answer.Get("size").Number(), answer.Get("modified_ns").Number()}, err
+}
+
+func isDirectory(json JSON) bool {
+	kind, _ := json.Get("kind").Text()
+	return kind == "directory"
+}
+
+// StatFile says what is known of a file or a folder.
+func StatFile(path string) (FileStat, error) { return statOf("file.stat", at(path)) }
+
+// CreateFile makes an empty file. One that is there is left alone, or refused if it must be new.
+func CreateFile(path string, isNew bool) (FileStat, error) {
+	return statOf("file.create", at(path).Raw("new", strconv.FormatBool(isNew)))
+}
+
+// MakeDirectory makes a folder, in one that is there.
+func MakeDirectory(path string) (FileStat, error) { return statOf("file.mkdir", at(path)) }
+
+// Entry is a name in a folder.
+type Entry struct {
+	Name        string
+	IsDirectory bool
+}
+
+// ListFiles gives what is in a folder, in order, behind the name after if that is not empty; at most limit, which is at
+// most 1000.
+func ListFiles(path, after string, limit uint64) ([]Entry, error) {
+	head := at(path).Number("limit", limit)
+	if after != "" {
+		head = head.Text("after", after)
+	}
+	answer, _, err := do("file.list", head, nil)
+	var entries []Entry
+	for _, item := range answer.Get("entries").Items {
+		name, _ := item.Get("name").Text()
+		entries = append(entries, Entry{name, isDirectory(item)})
+	}
+	return entries, err
+}
+
+// RemoveFile removes a file or an empty folder.
+func RemoveFile(path string) error {
+	_, _, err := do("file.remove", at(path), nil)
+	return err
+}
+
+// RenameFile moves a file or a folder. It takes the place of a file, or of an empty folder.
+func RenameFile(path, to string) error {
+	_, _, err := do("file.rename", at(path).Text("to", to), nil)
+	return err
+}
+
+// TouchFile sets when it was last written to now.
+func TouchFile(path string) error {
+	_, _, err := do("file.touch", at(path), nil)
+	return err
+}
+
+// TouchFileAt sets when it was last written, in nanoseconds since 1970.
+func TouchFileAt(path string, modifiedNs uint64) error {
+	_, _, err := do("file.touch", at(path).Number("modified_ns", modifiedNs), nil)
+	return err
+}
+
+func at(path string) Head { return Head{}.Text("path", path) }
 
 // TimerAt sets an event of kind "timer" with this name to a time in milliseconds since 1970. One of the same name is
 // set anew.

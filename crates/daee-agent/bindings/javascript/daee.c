@@ -106,6 +106,24 @@ static JSValue js_sha256(JSContext *ctx, JSValueConst this, int argc, JSValueCon
     return JS_NewString(ctx, digits);
 }
 
+/* depth(text): how deep JSON may be nested in it. */
+static JSValue js_depth(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
+    (void)this;
+    (void)argc;
+    const char *text = JS_ToCString(ctx, argv[0]);
+    if (!text) return JS_EXCEPTION;
+    int32_t depth = 0, deepest = 0;
+    bool in_text = false;
+    for (const char *c = text; *c; c++) {
+        if (in_text && *c == '\\' && c[1]) c++;
+        else if (*c == '"') in_text = !in_text;
+        else if (!in_text && (*c == '[' || *c == '{') && ++depth > deepest) deepest = depth;
+        else if (!in_text && (*c == ']' || *c == '}')) depth--;
+    }
+    JS_FreeCString(ctx, text);
+    return JS_NewInt32(ctx, deepest);
+}
+
 /* serve(turn): what to call for each event. */
 static JSValue js_serve(JSContext *ctx, JSValueConst this, int argc, JSValueConst *argv) {
     (void)this;
@@ -118,6 +136,7 @@ static JSValue js_serve(JSContext *ctx, JSValueConst this, int argc, JSValueCons
 static const JSCFunctionListEntry NODE[] = {
     JS_CFUNC_DEF("call", 3, js_call),
     JS_CFUNC_DEF("decode", 1, js_decode),
+    JS_CFUNC_DEF("depth", 1, js_depth),
     JS_CFUNC_DEF("encode", 1, js_encode),
     JS_CFUNC_DEF("serve", 1, js_serve),
     JS_CFUNC_DEF("sha256", 1, js_sha256),

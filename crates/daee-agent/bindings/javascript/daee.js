@@ -1,19 +1,19 @@
 // daee.js: the module "daee", and the globals `console`, `fetch`, `Response` and some more. An operation that the
 // node refuses throws. Operations wait until they are done, so nothing here has to be awaited, and everything may be.
-import { call, decode, encode, serve, sha256 } from "daee/node";
+import { call, decode, depth, encode, serve, sha256 } from "daee/node";
 
 /** What the node refused: `code` is "denied", "limit" and so on, `needs` the permission that is missing. */
 export class Refused extends Error {
-  constructor(op, { code, message, needs }) {
+  constructor(op, { message, ...told }) {
     super(`${op}: ${message}`);
-    Object.assign(this, { name: "Refused", code, needs });
+    Object.assign(this, told, { name: "Refused" });
   }
 }
 
 /** Runs any operation of docs/spec/door.md. The answer's head, and its body as `body`. */
-export function ask(op, head = {}, body = "") {
+export function ask(op, head = {}, body = "", reviver = undefined) {
   const [code, text, bytes] = call(op, JSON.stringify(head), toBytes(body));
-  const answer = JSON.parse(text);
+  const answer = JSON.parse(text, reviver);
   if (code < 0) throw new Refused(op, answer);
   return Object.assign(answer, { body: bytes });
 }
@@ -49,6 +49,37 @@ export const state = {
     return ask("state.cas", { key, expect }, value).swapped;
   },
 };
+
+/** Files that last, in folders. Names in a path are parted by `/`, and no path leaves the agent's files. */
+export const files = {
+  /** The bytes: at most `bytes` from `offset` on; at most 4 MiB at once. */
+  read: (path, { offset, bytes } = {}) => ask("file.read", { path, offset, bytes }).body,
+  /** Writes text or bytes: all of a file or, from `offset` on, a part; "end" is behind it. It is made if need be. */
+  write: (path, content, { offset } = {}) => void ask("file.write", { path, offset }, content),
+  /** Cuts a file to this size, or fills it up with zeros. */
+  truncate: (path, size) => void ask("file.truncate", { path, size }),
+  /** `kind`, which is "file" or "directory", `size` and, as a BigInt, `modified_ns`. */
+  stat: (path) => shape(ask("file.stat", { path }, "", exact)),
+  /** Makes an empty file. One that is there is left alone, or refused if it must be new. It is given as by `stat`. */
+  create: (path, isNew = false) => shape(ask("file.create", { path, new: isNew }, "", exact)),
+  /** Makes a folder, in one that is there. It is given as by `stat`. */
+  mkdir: (path) => shape(ask("file.mkdir", { path }, "", exact)),
+  /** `name` and `kind` of what is in a folder, in order: `{ after, limit }`, at most 1000. */
+  list: (path, { after, limit } = {}) =>
+    ask("file.list", { path, after, limit }).entries.map(({ name, kind }) => ({ name, kind })),
+  /** Removes a file or an empty folder. */
+  remove: (path) => void ask("file.remove", { path }),
+  /** Moves a file or a folder. It takes the place of a file, or of an empty folder. */
+  rename: (path, to) => void ask("file.rename", { path, to }),
+  /** Sets when it was last written: now, or a time in nanoseconds since 1970 as a BigInt. */
+  touch(path, modifiedNs) {
+    ask("file.touch", { path, modified_ns: modifiedNs === undefined ? modifiedNs : JSON.rawJSON(modifiedNs) });
+  },
+};
+
+// Nanoseconds are more than a number holds.
+const exact = (name, value, { source }) => (name === "modified_ns" ? BigInt(source) : value);
+const shape = ({ kind, size, modified_ns }) => ({ kind, size, modified_ns });
 
 /** Events of kind `timer`, once, with this name. */
 export const timers = {
@@ -160,6 +191,15 @@ for (const [name, value] of Object.entries({
 })) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
 }
+
+// The stack of a node ends before QuickJS's own does, and not with an exception.
+const JSON_DEPTH_MAX = 1000;
+const { parse } = JSON;
+JSON.parse = (text, reviver) => {
+  const json = String(text);
+  if (depth(json) > JSON_DEPTH_MAX) throw new RangeError("the JSON is nested too deeply");
+  return parse(json, reviver);
+};
 
 function isBytes(value) {
   return value instanceof ArrayBuffer || ArrayBuffer.isView(value);

@@ -77,6 +77,18 @@ STATIC mp_obj_t node_call(mp_obj_t op, mp_obj_t head, mp_obj_t body) {
 }
 STATIC MP_DEFINE_CONST_FUN_OBJ_3(node_call_obj, node_call);
 
+/* is_json(text): whether every bracket is closed, which MicroPython's reader does not ask. */
+STATIC mp_obj_t node_is_json(mp_obj_t text) {
+    mp_buffer_info_t bytes;
+    mp_get_buffer_raise(text, &bytes, MP_BUFFER_READ);
+    struct daee_text json = {0};
+    daee_add_bytes(&json, bytes.buf, bytes.len);
+    bool whole = daee_json_is_whole(&json);
+    free(json.at);
+    return mp_obj_new_bool(whole);
+}
+STATIC MP_DEFINE_CONST_FUN_OBJ_1(node_is_json_obj, node_is_json);
+
 /* serve(turn): what to call for each event. */
 STATIC mp_obj_t node_serve(mp_obj_t turn) {
     MP_STATE_PORT(serve) = MP_OBJ_TO_PTR(turn);
@@ -87,6 +99,7 @@ STATIC MP_DEFINE_CONST_FUN_OBJ_1(node_serve_obj, node_serve);
 STATIC const mp_rom_map_elem_t NODE[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_node)},
     {MP_ROM_QSTR(MP_QSTR_call), MP_ROM_PTR(&node_call_obj)},
+    {MP_ROM_QSTR(MP_QSTR_is_json), MP_ROM_PTR(&node_is_json_obj)},
     {MP_ROM_QSTR(MP_QSTR_serve), MP_ROM_PTR(&node_serve_obj)},
 };
 STATIC MP_DEFINE_CONST_DICT(node_globals, NODE);

@@ -2,7 +2,7 @@
 import json
 from binascii import hexlify
 from hashlib import sha256
-from node import call, serve
+from node import call, is_json, serve
 
 
 class Refused(Exception):
@@ -12,6 +12,8 @@ class Refused(Exception):
         super().__init__("{}: {}".format(op, head["message"]))
         self.code = head["code"]
         self.needs = head.get("needs")
+        self.errno = head.get("errno")
+        self.ms = head.get("ms")
 
 
 def ask(op, head=None, body=b""):
@@ -30,7 +32,7 @@ class state:
     @staticmethod
     def get(key, default=None):
         value = state.get_bytes(key)
-        return default if value is None else json.loads(value)
+        return default if value is None else loads(value)
 
     @staticmethod
     def get_bytes(key):
@@ -63,6 +65,60 @@ class state:
         if old is not None:
             expect = {"sha256": str(hexlify(sha256(to_bytes(old)).digest()), "ascii")}
         return ask("state.cas", {"key": key, "expect": expect}, value)[0]["swapped"]
+
+
+class files:
+    """Files that last, in folders. Names in a path are parted by `/`, and no path leaves the agent's files."""
+
+    @staticmethod
+    def read(path, offset=None, bytes=None):
+        """At most so many bytes from `offset` on; at most 4 MiB at once."""
+        return ask("file.read", {"path": path, "offset": offset, "bytes": bytes})[1]
+
+    @staticmethod
+    def write(path, content, offset=None):
+        """Writes text or bytes: all of a file or, from `offset` on, a part; "end" is behind it. It is made if need be."""
+        ask("file.write", {"path": path, "offset": offset}, content)
+
+    @staticmethod
+    def truncate(path, size):
+        """Cuts a file to this size, or fills it up with zeros."""
+        ask("file.truncate", {"path": path, "size": size})
+
+    @staticmethod
+    def stat(path):
+        """`kind`, which is "file" or "directory", `size` and `modified_ns`."""
+        return ask("file.stat", {"path": path})[0]
+
+    @staticmethod
+    def create(path, new=False):
+        """Makes an empty file. One that is there is left alone, or refused if it must be new. Given as by `stat`."""
+        return ask("file.create", {"path": path, "new": new})[0]
+
+    @staticmethod
+    def mkdir(path):
+        """Makes a folder, in one that is there. Given as by `stat`."""
+        return ask("file.mkdir", {"path": path})[0]
+
+    @staticmethod
+    def list(path="", after=None, limit=None):
+        """`name` and `kind` of what is in a folder, in order; at most 1000."""
+        return ask("file.list", {"path": path, "after": after, "limit": limit})[0]["entries"]
+
+    @staticmethod
+    def remove(path):
+        """Removes a file or an empty folder."""
+        ask("file.remove", {"path": path})
+
+    @staticmethod
+    def rename(path, to):
+        """Moves a file or a folder. It takes the place of a file, or of an empty folder."""
+        ask("file.rename", {"path": path, "to": to})
+
+    @staticmethod
+    def touch(path, modified_ns=None):
+        """Sets when it was last written: now, or a time in nanoseconds since 1970."""
+        ask("file.touch", {"path": path, "modified_ns": modified_ns})
 
 
 class timers:
@@ -123,7 +179,7 @@ class Message:
         return str(self.body, "utf-8")
 
     def json(self):
-        return json.loads(self.body)
+        return loads(self.body)
 
 
 class Request(Message):
@@ -146,6 +202,13 @@ def fetch(url, method=None, headers=None, body=b"", timeout_ms=None):
     head = {"url": url, "method": method, "headers": headers, "timeout_ms": timeout_ms}
     told, answer = ask("http.fetch", head, body)
     return Response(answer, told["status"], told["headers"])
+
+
+def loads(text):
+    """What JSON says, or a ValueError."""
+    if not is_json(to_bytes(text)):
+        raise ValueError("it is no JSON")
+    return json.loads(text)
 
 
 def dumps(value):
