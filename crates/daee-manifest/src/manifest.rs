@@ -95,7 +95,7 @@ impl Manifest {
     pub fn resources(&self) -> Resources {
         self.resources
     }
-    /// Quota of its keys and values.
+    /// Quota of its keys, values and files.
     pub fn storage(&self) -> ByteSize {
         self.storage
     }

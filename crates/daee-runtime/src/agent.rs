@@ -33,7 +33,7 @@ pub struct Launch {
     pub args: Vec<String>,
     /// Where it continues; [`Snapshot::new`] for one that never ran.
     pub snapshot: Snapshot,
-    /// The most bytes of its keys and values.
+    /// The most bytes of its keys, values and files.
     pub quota: ByteSize,
     /// The manifest hash of its package, for the transcript to name; zeros if there is none.
     pub manifest: Word,

@@ -2,7 +2,7 @@
 //! only this node can write.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,6 +88,16 @@ pub(crate) fn bounded(
             Ok(Err(why)) => Err(CompileError::Module(why)),
             Err(error) => Err(CompileError::Node(format!("the compiler said {error}"))),
         },
+        // The kernel holds to the limit by looking now and then, so it is not met to the millisecond.
+        Ok(_) if child.used.as_millis() >= u128::from(limits.cpu_seconds) * 750 => {
+            let most = limits.cpu_seconds;
+            Err(CompileError::Module(format!("compiling took more than {most} s of a processor")))
+        }
+        // It then tries to send itself a signal, which it may not.
+        Ok(_) if how.contains("memory allocation of") => {
+            let most = limits.memory_max;
+            Err(CompileError::Module(format!("compiling took more than {most} of memory")))
+        }
         // Either it was taken over, or this machine's libraries make calls that nobody has seen: no honest module's doing.
         Ok(_) if how.starts_with(spawn::FORBIDDEN) => Err(CompileError::Node(how)),
         // A compiler that dies otherwise does so of its limits, and those are the module's to keep.
@@ -167,67 +177,137 @@ fn read_within(from: &mut UnixStream, limits: &CompileLimits) -> Result<Vec<u8>,
 }
 
 /// Machine code on disk. What is read back is run as it is, so each file carries a keyed hash over what it
-/// is for and what it holds: a file that this node's key did not make is no file.
+/// is for and what it holds: a file that this node's key did not make is no file. The hash is taken of the copy
+/// that is run, after it was sealed, so that nobody who can write to the directory changes what was looked at.
+///
+/// Several processes may use one directory: files come whole by renaming, and one that goes while it is read is read
+/// to its end.
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
     key: [u8; 32],
+    max: ByteSize,
 }
 
-const MAGIC: &[u8; 8] = b"daeecode";
+const MAGIC: &[u8; 8] = b"daeecod2";
+/// Longest words for why a module cannot be kept, in bytes.
+const WHY_BYTES_MAX: u32 = 1024;
+/// How long a file may be on its way before it is taken for one that its writer left behind.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// What is kept of a module, not believed yet.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// At its machine code, which goes on to the end.
+    pub(crate) file: File,
+    mac: [u8; 32],
+    about: Vec<u8>,
+    unkeepable: Vec<u8>,
+}
 
 impl Cache {
-    pub(crate) fn open(dir: &Path, key: [u8; 32]) -> std::io::Result<Self> {
+    pub(crate) fn open(dir: &Path, key: [u8; 32], max: ByteSize) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned(), key })
+        Ok(Self { dir: dir.to_owned(), key, max })
     }
 
     /// What was compiled from this module by this engine for this processor.
-    pub(crate) fn get(&self, module: &ArtifactHash) -> Option<Compiled> {
+    #[expect(clippy::disallowed_methods, reason = "what was used last is a matter of the clock")]
+    pub(crate) fn find(&self, module: &ArtifactHash) -> Option<Found> {
         let about = about(module);
-        let bytes = fs::read(self.path(&about)).ok()?;
-        let (magic, rest) = bytes.split_first_chunk::<8>()?;
-        let (mac, body) = rest.split_first_chunk::<32>()?;
-        if magic != MAGIC || self.mac(&about, body) != *mac {
+        let mut file = File::options().read(true).append(true).open(self.path(&about)).ok()?;
+        let mut head = [0; 8 + 32 + 4];
+        file.read_exact(&mut head).ok()?;
+        let (magic, rest) = head.split_first_chunk::<8>()?;
+        let (mac, len) = rest.split_first_chunk::<32>()?;
+        let len = u32::from_le_bytes(len.try_into().ok()?);
+        if magic != MAGIC || len > WHY_BYTES_MAX {
             return None;
         }
-        let mut from = Reader::new(body);
-        let compiled = read_compiled(&mut from).ok()?;
-        from.finish().ok()?;
-        Some(compiled)
+        let mut unkeepable = vec![0; len as usize];
+        file.read_exact(&mut unkeepable).ok()?;
+        // If it cannot be noted it goes a little early.
+        let _ = file.set_modified(std::time::SystemTime::now());
+        Some(Found { file, mac: *mac, about, unkeepable })
+    }
+
+    /// Whether this is the code that was found. If it is: why the module cannot be kept, if it cannot.
+    pub(crate) fn believe(&self, found: &Found, code: &[u8]) -> Option<Option<String>> {
+        if self.mac(&found.about, &found.unkeepable, code) != found.mac {
+            return None;
+        }
+        let why = String::from_utf8(found.unkeepable.clone()).ok()?;
+        Some((!why.is_empty()).then_some(why))
     }
 
     /// Keeps it; a cache that cannot be written costs time and nothing else.
-    pub(crate) fn put(&self, module: &ArtifactHash, compiled: &Compiled) -> std::io::Result<()> {
+    pub(crate) fn put(&self, module: &ArtifactHash, compiled: &Compiled) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let about = about(module);
-        let mut out = Writer::new();
-        write_compiled(compiled, &mut out);
-        let body = out.finish();
+        let why = compiled.unkeepable.as_deref().unwrap_or_default().as_bytes();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = self.path(&about);
         let beside = path.with_extension(format!("{}-{number}.new", std::process::id()));
         let mut file = File::create(&beside)?;
         let written = file
             .write_all(MAGIC)
-            .and_then(|()| file.write_all(self.mac(&about, &body).as_bytes()))
-            .and_then(|()| file.write_all(&body))
+            .and_then(|()| file.write_all(self.mac(&about, why, &compiled.code).as_bytes()))
+            .and_then(|()| file.write_all(&(why.len() as u32).to_le_bytes()))
+            .and_then(|()| file.write_all(why))
+            .and_then(|()| file.write_all(&compiled.code))
             .and_then(|()| fs::rename(&beside, &path));
         if written.is_err() {
             // The first failure is the one to tell.
             let _ = fs::remove_file(&beside);
         }
-        written
+        written.and_then(|()| self.make_room(&path))
+    }
+
+    /// Removes what was not used for longest until the rest fits, but never what was just written.
+    #[expect(clippy::disallowed_methods, reason = "what was used last is a matter of the clock")]
+    fn make_room(&self, new: &Path) -> io::Result<()> {
+        let now = std::time::SystemTime::now();
+        let (mut files, mut bytes) = (Vec::new(), 0);
+        for file in fs::read_dir(&self.dir)? {
+            let path = file?.path();
+            // Another process may have been quicker.
+            let Ok(about) = fs::metadata(&path) else { continue };
+            let used = about.modified()?;
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("code") => {
+                    bytes += about.len();
+                    files.push((used, about.len(), path));
+                }
+                Some("new") if now.duration_since(used).is_ok_and(|age| age > WRITTEN_WITHIN) => {
+                    let _ = fs::remove_file(&path);
+                }
+                _ => {}
+            }
+        }
+        files.sort();
+        for (_, size, path) in files.into_iter().filter(|(_, _, path)| path != new) {
+            if bytes <= self.max.0 {
+                break;
+            }
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes -= size,
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, about: &[u8]) -> PathBuf {
         self.dir.join(format!("{}.code", blake3::keyed_hash(&self.key, about).to_hex()))
     }
 
-    fn mac(&self, about: &[u8], body: &[u8]) -> blake3::Hash {
+    fn mac(&self, about: &[u8], unkeepable: &[u8], code: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(MAGIC).update(&(about.len() as u64).to_le_bytes()).update(about);
-        hasher.update(body).finalize()
+        hasher.update(MAGIC);
+        for part in [about, unkeepable] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        hasher.update(code).finalize()
     }
 }
 
@@ -248,29 +328,78 @@ mod tests {
         Compiled { code: b"code".to_vec(), unkeepable: Some("why".into()) }
     }
 
+    const ROOM: ByteSize = ByteSize::mib(1);
+
+    /// What the cache gives out and believes.
+    fn get(cache: &Cache, module: &ArtifactHash) -> Option<(Vec<u8>, Option<String>)> {
+        let mut found = cache.find(module)?;
+        let mut code = Vec::new();
+        found.file.read_to_end(&mut code).unwrap();
+        let unkeepable = cache.believe(&found, &code)?;
+        Some((code, unkeepable))
+    }
+
     #[test]
     fn what_another_key_or_hand_wrote_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path(), [1; 32]).unwrap();
+        let cache = Cache::open(dir.path(), [1; 32], ROOM).unwrap();
         let module = ArtifactHash::of(b"module");
-        assert!(cache.get(&module).is_none());
+        assert!(get(&cache, &module).is_none());
         cache.put(&module, &compiled()).unwrap();
-        assert_eq!(cache.get(&module).unwrap().code, b"code");
-        assert!(cache.get(&ArtifactHash::of(b"other")).is_none());
+        assert_eq!(get(&cache, &module), Some((b"code".to_vec(), Some("why".into()))));
+        assert!(get(&cache, &ArtifactHash::of(b"other")).is_none());
 
         let file = cache.path(&about(&module));
-        let mut bytes = fs::read(&file).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        fs::write(&file, &bytes).unwrap();
-        assert!(cache.get(&module).is_none(), "changed on disk");
+        let good = fs::read(&file).unwrap();
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            fs::write(&file, &bytes).unwrap();
+            assert_eq!(get(&cache, &module), None, "changed on disk at {at}");
+            fs::write(&file, &good[..at]).unwrap();
+            assert_eq!(get(&cache, &module), None, "cut at {at}");
+        }
+        fs::write(&file, [&good[..], b"x"].concat()).unwrap();
+        assert_eq!(get(&cache, &module), None, "longer than it was");
 
-        let theirs = Cache::open(dir.path(), [2; 32]).unwrap();
+        let theirs = Cache::open(dir.path(), [2; 32], ROOM).unwrap();
         theirs.put(&module, &compiled()).unwrap();
         let other = ArtifactHash::of(b"other");
         fs::rename(theirs.path(&about(&module)), cache.path(&about(&module))).unwrap();
-        assert!(cache.get(&module).is_none(), "another key");
+        assert!(get(&cache, &module).is_none(), "another key");
         cache.put(&module, &compiled()).unwrap();
         fs::rename(cache.path(&about(&module)), cache.path(&about(&other))).unwrap();
-        assert!(cache.get(&other).is_none(), "another module's");
+        assert!(get(&cache, &other).is_none(), "another module's");
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path(), [1; 32], ByteSize::kib(3)).unwrap();
+        let large = Compiled { code: vec![1; 900], unkeepable: None };
+        let [a, b, c, d] = [b"a", b"b", b"c", b"d"].map(|name| ArtifactHash::of(name));
+        // Times of files are coarse, so each has its own.
+        let age = |module: &ArtifactHash, seconds: u64| {
+            let file = File::options().append(true).open(cache.path(&about(module))).unwrap();
+            let used = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(used - Duration::from_secs(seconds)).unwrap();
+        };
+        for (module, seconds) in [(&a, 300), (&b, 200), (&c, 100)] {
+            cache.put(module, &large).unwrap();
+            age(module, seconds);
+        }
+        assert!(get(&cache, &a).is_some(), "used now");
+        let left = dir.path().join("left-behind.1-0.new");
+        fs::write(&left, b"x").unwrap();
+        let old = fs::metadata(&left).unwrap().modified().unwrap() - 2 * WRITTEN_WITHIN;
+        File::options().append(true).open(&left).unwrap().set_modified(old).unwrap();
+
+        cache.put(&d, &large).unwrap();
+        let there = [a, b, c, d].map(|module| get(&cache, &module).is_some());
+        assert_eq!(there, [true, false, true, true]);
+        assert!(!left.exists());
+        cache.put(&b, &Compiled { code: vec![1; 5000], unkeepable: None }).unwrap();
+        let there = [a, b, c, d].map(|module| get(&cache, &module).is_some());
+        assert_eq!(there, [false, true, false, false], "what is new stays, however large");
     }
 }

@@ -59,11 +59,11 @@ impl Mapped {
 }
 
 /// Puts code and files into one file that cannot be changed any more.
-pub(crate) fn sealed(code: &[u8], files: &[u8], door: bool) -> io::Result<File> {
+pub(crate) fn sealed(mut code: impl io::Read, files: &[u8], door: bool) -> io::Result<File> {
     let mut file = spawn::memory_file(c"daee-code")?;
-    file.write_all(code)?;
+    let code_bytes = io::copy(&mut code, &mut file)?;
     file.write_all(files)?;
-    file.write_all(&(code.len() as u64).to_le_bytes())?;
+    file.write_all(&code_bytes.to_le_bytes())?;
     file.write_all(&[door.into()])?;
     spawn::seal(&file)?;
     Ok(file)

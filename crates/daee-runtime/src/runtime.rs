@@ -1,7 +1,9 @@
+use std::collections::HashMap;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use daee_artifact::{
@@ -10,9 +12,8 @@ use daee_artifact::{
 use daee_types::{ArtifactHash, ByteSize, Coded, Fault};
 
 use crate::compile::{self, Cache, CompileError, CompileLimits};
-use crate::engine::Compiled;
 use crate::jail;
-use crate::mapped;
+use crate::mapped::{self, Mapped};
 use crate::protocol::{FromCell, Link};
 use crate::spawn::{self, Role, Start};
 use crate::warm::{Empty, Warm};
@@ -31,6 +32,8 @@ pub enum Isolation {
 pub struct RuntimeConfig {
     /// Where compiled modules are kept; nowhere if there is none.
     pub cache_dir: Option<PathBuf>,
+    /// How large the cache may become. What was not used for longest goes first.
+    pub cache_max: ByteSize,
     /// Authenticates the cache. Secret: who knows it and can write to the directory runs code as this node.
     pub cache_key: [u8; 32],
     /// How guests are kept apart.
@@ -56,6 +59,7 @@ impl RuntimeConfig {
     pub fn in_process() -> Self {
         Self {
             cache_dir: None,
+            cache_max: ByteSize::gib(4),
             cache_key: [0; 32],
             isolation: Isolation::InProcess,
             compile: CompileLimits::default(),
@@ -149,9 +153,20 @@ pub struct Runtime(Arc<Shared>);
 struct Shared {
     config: RuntimeConfig,
     cache: Option<Cache>,
+    prepared: Mutex<InUse>,
     warm: Option<Warm>,
     cells: Option<Arc<Cells>>,
 }
+
+fn keepable(facts: &ModuleFacts, unkeepable: Option<String>) -> Result<(), PrepareError> {
+    match unkeepable {
+        Some(why) if facts.style == RunStyle::Reactor => Err(PrepareError::Unkeepable(why)),
+        _ => Ok(()),
+    }
+}
+
+/// What is prepared and in use, by module and what was wanted.
+type InUse = HashMap<(ArtifactHash, Option<u8>), Weak<Prepared>>;
 
 /// How cells are started here.
 #[derive(Debug)]
@@ -166,16 +181,18 @@ impl Runtime {
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let cache = match &config.cache_dir {
             None => None,
-            Some(dir) => Some(Cache::open(dir, config.cache_key).map_err(|error| {
-                RuntimeError::Cache { dir: dir.display().to_string(), why: error.to_string() }
-            })?),
+            Some(dir) => {
+                Some(Cache::open(dir, config.cache_key, config.cache_max).map_err(|error| {
+                    RuntimeError::Cache { dir: dir.display().to_string(), why: error.to_string() }
+                })?)
+            }
         };
         let cells = match config.isolation {
             Isolation::InProcess => None,
             Isolation::Process => Some(Arc::new(Cells::probe(config.executable.as_ref())?)),
         };
         let warm = cells.clone().map(|cells| Warm::new(cells, config.warm_cells));
-        Ok(Self(Arc::new(Shared { config, cache, warm, cells })))
+        Ok(Self(Arc::new(Shared { config, cache, prepared: Mutex::default(), warm, cells })))
     }
 
     /// Checks and compiles a module, or takes it from the cache. `wanted` is the manifest's `run`;
@@ -185,37 +202,63 @@ impl Runtime {
         artifact: &Artifact<Verified>,
         wanted: Option<RunStyle>,
     ) -> Result<Module, PrepareError> {
-        let facts = check_module(artifact.bytes(), wanted).map_err(PrepareError::Module)?;
-        let shared = &self.0;
-        let kept = shared.cache.as_ref().and_then(|cache| cache.get(artifact.hash()));
-        let compiled = match kept {
-            Some(compiled) => compiled,
-            None => {
-                let compiled = match &shared.cells {
-                    Some(cells) => {
-                        compile::bounded(cells, artifact.bytes(), &shared.config.compile)
-                    }
-                    None => compile::unbounded(artifact.bytes()),
-                };
-                let compiled = compiled.map_err(|error| match error {
-                    CompileError::Module(why) => PrepareError::Compile(why),
-                    CompileError::Node(why) => PrepareError::Node(why),
-                })?;
-                if let Some(Err(error)) =
-                    shared.cache.as_ref().map(|cache| cache.put(artifact.hash(), &compiled))
-                {
-                    tracing::warn!(%error, "a compiled module could not be kept");
-                }
-                compiled
-            }
-        };
-        match &compiled.unkeepable {
-            Some(why) if facts.style == RunStyle::Reactor => {
-                Err(PrepareError::Unkeepable(why.clone()))
-            }
-            _ => Module::new(artifact, &facts, &compiled)
-                .map_err(|error| PrepareError::Node(error.to_string())),
+        let key = (*artifact.hash(), wanted.map(|style| style as u8));
+        let prepared = || self.0.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(prepared) = prepared().get(&key).and_then(Weak::upgrade) {
+            return Ok(Module(prepared));
         }
+        let facts = check_module(artifact.bytes(), wanted).map_err(PrepareError::Module)?;
+        let module = match self.kept(artifact, &facts)? {
+            Some(module) => module,
+            None => self.compiled(artifact, &facts)?,
+        };
+        let mut prepared = prepared();
+        prepared.retain(|_, module| module.strong_count() > 0);
+        prepared.insert(key, Arc::downgrade(&module.0));
+        Ok(module)
+    }
+
+    /// A module out of the cache.
+    fn kept(
+        &self,
+        artifact: &Artifact<Verified>,
+        facts: &ModuleFacts,
+    ) -> Result<Option<Module>, PrepareError> {
+        let Some(cache) = &self.0.cache else { return Ok(None) };
+        let Some(found) = cache.find(artifact.hash()) else { return Ok(None) };
+        // A file that somebody made larger than code may be is not read to its end, and then not believed.
+        let code = (&found.file).take(self.0.config.compile.code_max.0);
+        let module = Module::new(artifact, facts, code);
+        let module = module.map_err(|error| PrepareError::Node(error.to_string()))?;
+        let mapped = Mapped::open(module.code());
+        let mapped = mapped.map_err(|error| PrepareError::Node(error.to_string()))?;
+        match cache.believe(&found, mapped.code()) {
+            Some(unkeepable) => keepable(facts, unkeepable).map(|()| Some(module)),
+            None => Ok(None),
+        }
+    }
+
+    fn compiled(
+        &self,
+        artifact: &Artifact<Verified>,
+        facts: &ModuleFacts,
+    ) -> Result<Module, PrepareError> {
+        let compiled = match &self.0.cells {
+            Some(cells) => compile::bounded(cells, artifact.bytes(), &self.0.config.compile),
+            None => compile::unbounded(artifact.bytes()),
+        };
+        let compiled = compiled.map_err(|error| match error {
+            CompileError::Module(why) => PrepareError::Compile(why),
+            CompileError::Node(why) => PrepareError::Node(why),
+        })?;
+        if let Some(cache) = &self.0.cache
+            && let Err(error) = cache.put(artifact.hash(), &compiled)
+        {
+            tracing::warn!(%error, "a compiled module could not be kept");
+        }
+        keepable(facts, compiled.unkeepable)?;
+        Module::new(artifact, facts, &compiled.code[..])
+            .map_err(|error| PrepareError::Node(error.to_string()))
     }
 
     /// What stands between guests and this node, and what could.
@@ -295,12 +338,13 @@ impl Module {
     fn new(
         artifact: &Artifact<Verified>,
         facts: &ModuleFacts,
-        compiled: &Compiled,
+        machine_code: impl std::io::Read,
     ) -> std::io::Result<Self> {
         let files = files_of(artifact.bytes());
-        let code = mapped::sealed(&compiled.code, files, facts.door)?;
+        let code = mapped::sealed(machine_code, files, facts.door)?;
+        let code_bytes = Mapped::open(&code)?.code().len();
         let (hash, style) = (*artifact.hash(), facts.style);
-        Ok(Self(Arc::new(Prepared { hash, style, code, code_bytes: compiled.code.len() })))
+        Ok(Self(Arc::new(Prepared { hash, style, code, code_bytes })))
     }
 
     /// The artifact it was made from.

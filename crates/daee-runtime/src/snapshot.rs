@@ -17,7 +17,7 @@ pub struct Snapshot {
 const VERSION: u8 = 1;
 
 impl Snapshot {
-    /// An agent that has not run yet, with a quota for its keys and values.
+    /// An agent that has not run yet, with a quota for its keys, values and files.
     pub fn new(quota: ByteSize) -> Self {
         Self { state: State::new(quota), progress: Progress::default() }
     }

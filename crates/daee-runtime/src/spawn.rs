@@ -52,6 +52,8 @@ impl Role {
 pub(crate) struct Child {
     pid: libc::pid_t,
     status: Option<i32>,
+    /// What it had used of a core when it was ended.
+    pub(crate) used: Duration,
     stderr: File,
 }
 
@@ -132,7 +134,7 @@ fn spawn(start: Start) -> io::Result<Child> {
         return Err(io::Error::last_os_error());
     }
     if pid > 0 {
-        return Ok(Child { pid, status: None, stderr });
+        return Ok(Child { pid, status: None, used: Duration::ZERO, stderr });
     }
     // SAFETY: system calls on values that were made before the fork; `_exit` ends what cannot go on.
     unsafe {
@@ -220,14 +222,22 @@ impl Child {
     pub(crate) fn end(&mut self) -> String {
         if self.status.is_none() {
             let mut status = 0;
-            // SAFETY: the child is not reaped yet, so the number is still its own.
-            unsafe {
+            // SAFETY: the child is not reaped yet, so the number is still its own; zeros are a usage.
+            let usage = unsafe {
+                let mut usage: libc::rusage = std::mem::zeroed();
                 libc::kill(self.pid, libc::SIGKILL);
-                while libc::waitpid(self.pid, &mut status, 0) < 0
+                while libc::wait4(self.pid, &mut status, 0, &mut usage) < 0
                     && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
                 {
                 }
-            }
+                usage
+            };
+            let time = |of: libc::timeval| {
+                let (seconds, micros) = (of.tv_sec.try_into(), of.tv_usec.try_into());
+                let micros = Duration::from_micros(micros.unwrap_or_default());
+                Duration::from_secs(seconds.unwrap_or_default()) + micros
+            };
+            self.used = time(usage.ru_utime) + time(usage.ru_stime);
             self.status = Some(status);
         }
         let status = self.status.unwrap_or_default();

@@ -70,6 +70,9 @@ fn main() {
         ("a_module_larger_than_its_limits_does_not_start", a_module_larger_than_its_limits),
         ("modules_that_pass_the_check_load", modules_that_pass_the_check_load),
         ("compiling_is_bounded", compiling_is_bounded),
+        ("a_cell_killed_at_any_moment_leaves_nothing", a_cell_killed_at_any_moment),
+        ("a_warm_cell_that_died_is_not_given_out", a_warm_cell_that_died_is_not_given_out),
+        ("a_warm_cell_becomes_the_agents", a_warm_cell_becomes_the_agents),
         ("a_cache_that_another_hand_wrote_is_not_run", a_cache_that_another_hand_wrote_is_not_run),
     ]);
 }
@@ -708,28 +711,166 @@ fn a_module_larger_than_its_limits() {
 
 fn compiling_is_bounded() {
     // A chain of choices: some hundred kilobytes that keep a compiler busy for long.
-    let body: String = (0..60_000).map(|_| "(select (local.get 0) (local.get 1))").collect();
-    let wat = format!(
-        r#"(module (memory (export "memory") 1)
+    let choices = |count: usize| {
+        format!(
+            r#"(module (memory (export "memory") 1)
             (func (param i32 i32) (result i32) (local.get 0) (local.get 1) (local.get 0) (select) {})
             (func (export "daee_turn") (result i32) (i32.const 0)))"#,
-        body.replace(
-            "(select (local.get 0) (local.get 1))",
-            "(local.get 1) (local.get 0) (select)"
+            "(local.get 1) (local.get 0) (select)".repeat(count)
         )
-    );
-    let check = |compile: CompileLimits| {
+    };
+    // Many ways that meet, each with values of its own.
+    let meets = |count: usize| {
+        let locals = "(local i32)".repeat(200);
+        let meet = |n: usize| {
+            let (to, from) = (2 + n % 200, 2 + (n * 7 + 3) % 200);
+            format!(
+                "(if (local.get 0) (then (local.set {to} (i32.add (local.get {from}) (i32.const {n})))) (else (br_if 0 (local.get {from}))))"
+            )
+        };
+        format!(
+            r#"(module (memory (export "memory") 1)
+            (func (param i32 i32) {locals} (loop $again {} (br_if $again (local.get 1))))
+            (func (export "daee_turn") (result i32) (i32.const 0)))"#,
+            (0..count).map(meet).collect::<String>()
+        )
+    };
+    let check = |wat: &str, compile: CompileLimits, words: &str| {
         let config =
             RuntimeConfig { compile, ..RuntimeConfig::in_process().isolated(Isolation::Process) };
-        let bytes = wat::parse_str(&wat).unwrap();
-        let artifact = Artifact::fetched(bytes.clone()).verify(&ArtifactHash::of(&bytes)).unwrap();
-        let error = Runtime::new(config).unwrap().prepare(&artifact, None).unwrap_err();
+        let runtime = Runtime::new(config).unwrap();
+        let prepare = |wat: &str| {
+            let bytes = wat::parse_str(wat).unwrap();
+            let artifact =
+                Artifact::fetched(bytes.clone()).verify(&ArtifactHash::of(&bytes)).unwrap();
+            runtime.prepare(&artifact, None)
+        };
+        let error = prepare(wat).unwrap_err();
         assert_eq!((error.code(), error.fault()), ("DAEE-R010", Fault::Developer), "{error}");
-        println!("  {error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(common::children_named("compile"), [0u32; 0], "no compiler is left");
     };
-    check(CompileLimits { wall_millis: 1, ..CompileLimits::default() });
-    check(CompileLimits { memory_max: ByteSize::mib(4), ..CompileLimits::default() });
-    check(CompileLimits { code_max: ByteSize::kib(1), ..CompileLimits::default() });
+    let most = CompileLimits::default();
+    let few = choices(60_000);
+    check(&few, CompileLimits { wall_millis: 1, ..most }, "more than 1 ms");
+    check(&few, CompileLimits { memory_max: ByteSize::mib(4), ..most }, "of memory");
+    check(
+        &few,
+        CompileLimits { code_max: ByteSize::kib(1), ..most },
+        "compiles to more than 1 KiB",
+    );
+    check(&meets(20_000), CompileLimits { cpu_seconds: 1, ..most }, "more than 1 s of a processor");
+}
+
+/// Kills some child of this process now and then, cells and what becomes cells, until it is told to stop.
+fn kill_at_random(stop: &AtomicU32, mut seed: u64) {
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    while stop.load(Ordering::Relaxed) == 0 {
+        std::thread::sleep(std::time::Duration::from_micros(random(4000)));
+        let children = common::children();
+        if !children.is_empty() {
+            common::kill(children[random(children.len() as u64) as usize]);
+        }
+    }
+}
+
+fn a_cell_killed_at_any_moment() {
+    const ROUNDS: usize = 60;
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    common::until(|| common::children().is_empty());
+    let before = descriptors();
+    {
+        let bench = Bench::new(Isolation::Process);
+        let modules = [HOSTILE, RESIDENT].map(|wat| bench.prepare(wat, resident_if(wat)).unwrap());
+        let snapshots = || Snapshot::new(ByteSize::mib(1));
+        let stop = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| kill_at_random(&stop, 7));
+            let mut done = [0u32; 2];
+            for (n, module) in modules.iter().enumerate() {
+                let mut snapshot = snapshots();
+                let mut rounds = 0;
+                while rounds < ROUNDS {
+                    rounds += 1;
+                    let launch =
+                        Launch { snapshot: snapshot.clone(), ..Launch::new(module.clone()) };
+                    let mut agent =
+                        match Agent::start(&bench.runtime, launch, Box::new(Nothing(NOW))) {
+                            Ok(agent) => agent,
+                            Err(error) => {
+                                assert_eq!(error.fault(), Fault::Node, "{error}");
+                                continue;
+                            }
+                        };
+                    for _ in 0..4 {
+                        let root = agent.marks().state_root;
+                        let turned = agent.turn(request(vec![0]), NOW);
+                        match turned.outcome {
+                            Outcome::Done => done[n] += 1,
+                            Outcome::Killed { .. } => assert_eq!(agent.marks().state_root, root),
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                    snapshot = agent.stop();
+                }
+                // Whatever was killed, what was kept is there.
+                let launch = Launch { snapshot, ..Launch::new(module.clone()) };
+                if n == 0 {
+                    stop.store(1, Ordering::Relaxed);
+                    let mut agent =
+                        Agent::start(&bench.runtime, launch, Box::new(Nothing(NOW))).unwrap();
+                    let counted = poke(&mut agent, 0).expect("nobody kills any more");
+                    assert_eq!(counted.memory, done[0] + 1);
+                    assert_eq!(counted.global, u64::from(done[0]) + 1);
+                    println!("  {} of {} turns were kept", done[0], 4 * ROUNDS);
+                    assert!(done[0] > 0);
+                    stop.store(0, Ordering::Relaxed);
+                    scope.spawn(|| kill_at_random(&stop, 8));
+                }
+            }
+            stop.store(1, Ordering::Relaxed);
+        });
+    }
+    common::until(|| common::children().is_empty());
+    common::until(|| descriptors() == before);
+}
+
+fn resident_if(wat: &str) -> Option<RunStyle> {
+    (wat == RESIDENT).then_some(RunStyle::Resident)
+}
+
+fn a_warm_cell_that_died_is_not_given_out() {
+    common::until(|| common::children().is_empty());
+    let bench = Bench::new(Isolation::Process);
+    let module = bench.prepare(HOSTILE, None).unwrap();
+    for _ in 0..3 {
+        common::until(|| common::children().len() == 2);
+        let warm = common::children();
+        warm.iter().for_each(|pid| common::kill(*pid));
+        let mut agent =
+            Agent::start(&bench.runtime, Launch::new(module.clone()), Box::new(Nothing(NOW)))
+                .unwrap();
+        assert!(!warm.contains(&agent.cell_pid().unwrap()));
+        assert_eq!(poke(&mut agent, 0), Some(Counted { memory: 1, global: 1 }));
+        assert!(warm.iter().all(|pid| !common::lives(*pid)));
+    }
+}
+
+fn a_warm_cell_becomes_the_agents() {
+    common::until(|| common::children().is_empty());
+    let bench = Bench::new(Isolation::Process);
+    let module = bench.prepare(HOSTILE, None).unwrap();
+    common::until(|| common::children().len() == 2);
+    let warm = common::children();
+    let agent = Agent::start(&bench.runtime, Launch::new(module), Box::new(Nothing(NOW))).unwrap();
+    assert!(warm.contains(&agent.cell_pid().unwrap()));
+    common::until(|| common::children().len() == 3);
+    drop(agent);
+    drop(bench);
+    common::until(|| common::children().is_empty());
 }
 
 fn a_cache_that_another_hand_wrote_is_not_run() {

@@ -24,6 +24,7 @@ const SCRIPT: &str = include_str!("guests/script.wat");
 const HOSTILE: &str = include_str!("guests/hostile.wat");
 const RESIDENT: &str = include_str!("guests/resident.wat");
 const EACH: &str = include_str!("guests/each.wat");
+const NOTES: &str = include_str!("guests/notes.wat");
 const BOTH: [Isolation; 2] = [Isolation::Process, Isolation::InProcess];
 const RECORD: &str = "record-elsewhere";
 
@@ -36,6 +37,7 @@ fn main() {
         ("a_resident_runs_again_over_its_births", a_resident_runs_again_over_its_births),
         ("a_resident_cannot_begin_where_its_memory_is_not_known", a_resident_cannot_begin_anywhere),
         ("a_program_per_event_runs_again_to_the_same", a_program_per_event_runs_again),
+        ("a_program_that_knows_no_door_runs_again", a_program_that_knows_no_door_runs_again),
         ("a_reactor_runs_again_from_any_turn", a_reactor_runs_again_from_any_turn),
         ("what_another_process_recorded_runs_again_here", what_another_process_recorded),
         ("a_turn_that_was_shot_runs_to_its_last_call_and_is_dropped", a_turn_that_was_shot),
@@ -365,6 +367,22 @@ fn a_program_per_event_runs_again() {
             run.turn(request(vec![code]));
         }
         assert_eq!(run.check().turns, 3);
+    }
+}
+
+fn a_program_that_knows_no_door_runs_again() {
+    for isolation in BOTH {
+        for style in [RunStyle::PerEvent, RunStyle::Resident] {
+            let mut run = Recorded::new(isolation, NOTES, Some(style), small());
+            for text in ["one\n", "two\n"] {
+                run.turn(request(text.into()));
+            }
+            assert_eq!(run.check().turns, 2);
+        }
+        let mut run = Recorded::new(isolation, NOTES, Some(RunStyle::PerEvent), small());
+        run.turn(request(b"one\n".to_vec()));
+        let answer = run.turn(request(b"two\n".to_vec())).answer.unwrap();
+        assert_eq!(answer.body, b"one\ntwo\n");
     }
 }
 

@@ -6,6 +6,7 @@ use common::{Bench, NOW, policy};
 use daee_artifact::{Artifact, with_files};
 use daee_runtime::{Agent, Event, Isolation, Launch, Limits, Nothing, Outcome, RunStyle, Turned};
 use daee_types::ArtifactHash;
+use proptest::prelude::*;
 
 const BADF: i32 = 8;
 const EXIST: i32 = 20;
@@ -102,14 +103,14 @@ fn guest() -> String {
         (import "daee" "read" (func $read (param i32 i32) (result i32)))
         {imports}
         (memory (export "memory") 4)
-        (data (i32.const 16) "event.next")
-        (data (i32.const 32) "event.answer")
+        (data (i32.const 0x30000) "event.next")
+        (data (i32.const 0x30010) "event.answer")
         (func $one (param $at i32) (result i32)
           {blocks} (br_table{targets} (i32.load (local.get $at))))
           {cases})
         (func $turn (result i32)
           (local $len i32) (local $at i32) (local $end i32) (local $out i32) (local $head i32)
-          (drop (call $call (i32.const 16) (i32.const 10) (i32.const 0) (i32.const 0)))
+          (drop (call $call (i32.const 0x30000) (i32.const 10) (i32.const 0) (i32.const 0)))
           (local.set $len (call $read (i32.const {SCRIPT}) (i32.const 0x20000)))
           (local.set $head (i32.load (i32.const {SCRIPT})))
           (local.set $at (i32.add (i32.const {at}) (local.get $head)))
@@ -127,7 +128,7 @@ fn guest() -> String {
           ;; An answer: a head of two bytes, the room, and what was returned.
           (i32.store (i32.const {front}) (i32.const 2))
           (i32.store16 (i32.const {braces}) (i32.const 0x7d7b))
-          (drop (call $call (i32.const 32) (i32.const 12) (i32.const {front})
+          (drop (call $call (i32.const 0x30010) (i32.const 12) (i32.const {front})
             (i32.sub (local.get $out) (i32.const {front}))))
           (i32.const 0))
         (func (export "_start") (drop (call $turn)))
@@ -747,4 +748,46 @@ fn files_of_a_turn_that_is_not_kept_are_as_they_were() {
         assert_eq!(turned.outcome, Outcome::RolledBack { code: 1 }, "it could be made each time");
     }
     assert_eq!(agent.marks().state_root, root);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a program asks, it is answered: the turn ends as the program has it, and nothing breaks.
+    #[test]
+    fn whatever_is_asked_is_answered(
+        calls in proptest::collection::vec(
+            (0..FUNCTIONS.len(), proptest::collection::vec(argument(), 9)),
+            1..60,
+        ),
+        room in proptest::collection::vec(any::<u8>(), 256),
+    ) {
+        let mut script = Script::default();
+        script.put(b"d/f\0../..//e");
+        script.put(&room);
+        for (function, args) in calls {
+            let (name, params) = FUNCTIONS[function];
+            script.call(name, &args[..params.len()], 0);
+        }
+        let turned = script.turn(&mut furnished());
+        prop_assert_eq!(turned.outcome, Outcome::Done);
+        // A call may have written over what the guest answers by.
+        let returned = turned.answer.map_or(vec![0; 0x4000], |answer| answer.body);
+        let returned = returned[0x4000..].as_chunks::<4>().0;
+        prop_assert!(returned.iter().all(|code| (0..=76).contains(&i32::from_le_bytes(*code))));
+    }
+}
+
+/// Descriptors, places, lengths, flags and what is none of them.
+fn argument() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 0i64..9,
+        3 => Just(ROOM as i64),
+        1 => Just(ROOM as i64 + 2),
+        1 => Just(ROOM as i64 + 16),
+        1 => Just(-1i64),
+        1 => Just(1i64 << 40),
+        1 => any::<u32>().prop_map(i64::from),
+        1 => any::<i64>(),
+    ]
 }

@@ -117,14 +117,16 @@ impl Call<'_> {
             return Err(NOSPC.into());
         }
         let lines = streams.manners == Manners::Lines;
+        let mut from = streams.output.len();
         streams.output.extend(bytes);
         loop {
             let output = &self.host.wasi.streams.output;
             // An operation is read whole; its body may be half as long again in base64.
             let object = lines && output.first() == Some(&b'{');
             let longest = if object { most / 2 * 3 + LINE_BYTES_MAX } else { LINE_BYTES_MAX };
-            let Some(end) = end_of_line(output, longest) else { return Ok(()) };
+            let Some(end) = end_of_line(output, from, longest) else { return Ok(()) };
             let line: Vec<u8> = self.host.wasi.streams.output.drain(..end).collect();
+            from = 0;
             if object && self.operation(&line)? {
                 continue;
             }
@@ -133,9 +135,11 @@ impl Call<'_> {
     }
 
     pub(super) fn write_errors(&mut self, bytes: &[u8]) -> Done {
+        let mut from = self.host.wasi.streams.errors.len();
         self.host.wasi.streams.errors.extend(bytes);
-        while let Some(end) = end_of_line(&self.host.wasi.streams.errors, LINE_BYTES_MAX) {
+        while let Some(end) = end_of_line(&self.host.wasi.streams.errors, from, LINE_BYTES_MAX) {
             let line: Vec<u8> = self.host.wasi.streams.errors.drain(..end).collect();
+            from = 0;
             self.log("warn", &line)?;
         }
         Ok(())
@@ -241,9 +245,11 @@ fn line_of(head: &Value) -> Vec<u8> {
     line
 }
 
-/// Behind the end of the first line, or where one that is too long is cut.
-fn end_of_line(bytes: &[u8], longest: usize) -> Option<usize> {
+/// Behind the end of the first line, or where one that is too long is cut. No line ends in the bytes before
+/// `from`: a long line that comes in small pieces is not looked through again for each.
+fn end_of_line(bytes: &[u8], from: usize, longest: usize) -> Option<usize> {
     let within = &bytes[..bytes.len().min(longest)];
-    let end = within.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+    let rest = within.get(from..).unwrap_or_default();
+    let end = rest.iter().position(|byte| *byte == b'\n').map(|end| from + end + 1);
     end.or_else(|| (bytes.len() >= longest).then_some(longest))
 }

@@ -165,6 +165,28 @@ pub fn lives(pid: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
+/// Process ids of the children of this process, those that have ended but for their parent's word included.
+pub fn children() -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let behind = stat.rsplit(')').next().unwrap_or_default();
+        behind.split_whitespace().nth(1) == Some(&own)
+    })
+    .collect()
+}
+
+/// The children that were started as this.
+pub fn children_named(role: &str) -> Vec<u32> {
+    let named = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(format!("daee:{role}").as_bytes())
+    };
+    children().into_iter().filter(named).collect()
+}
+
 /// Waits until it holds; a test that waits for ever is ended by whoever runs it.
 pub fn until(holds: impl Fn() -> bool) {
     while !holds() {
