@@ -4,25 +4,20 @@
 #![allow(unsafe_code)]
 
 use std::num::NonZero;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use daee_state::PAGE_BYTES;
-use wasmer::sys::vm::{StoreId, TrapCode, interrupt_registry};
+use wasmer::sys::vm::{StoreId, TrapCode, VMConfig, interrupt_registry};
 use wasmer::sys::{CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
-use wasmer::{
-    Function, FunctionEnv, FunctionEnvMut, Imports, InstantiationError, Module, RuntimeError,
-    Store, Value,
-};
+use wasmer::{InstantiationError, Module, RuntimeError, Store};
 
-use super::memory::{Bounded, Globals, Parts};
+use super::calls::{self, Callee, Door, Taken};
+use super::memory::{Bounded, Globals, Parts, STACK_BYTES};
 use super::meter::{self, DEPTH_MAX, Metered, REFUSED_MEMORY, REFUSED_TABLE};
 use super::{
-    Bounds, Code, Compiled, Engine, Guest, HostStop, Import, Instance, Kept, SharedHost,
-    SharedSlot, Stop, image, written,
+    Bounds, Code, Compiled, Engine, HostStop, Instance, Kept, SharedHost, SharedSlot, Stop, image,
+    written,
 };
-
-/// Fuel of a call to the host.
-pub(crate) const HOST_CALL_FUEL: u64 = 200;
 
 /// wasmer 7.4 with Cranelift.
 pub(crate) struct Cranelift;
@@ -63,7 +58,8 @@ impl Engine for Cranelift {
         // SAFETY: the caller's promise.
         let module = unsafe { Module::deserialize(&engine, code) };
         let module = module.map_err(|error| first_line(&error))?;
-        Ok(Box::new(Loaded { engine, module, bounded }))
+        let imports = calls::taken(&module, &engine)?;
+        Ok(Box::new(Loaded { imports, module, engine, bounded }))
     }
 }
 
@@ -99,6 +95,7 @@ fn first_line(error: &dyn std::error::Error) -> String {
 }
 
 struct Loaded {
+    imports: Vec<Taken>,
     // Dropped in this order: code goes before the engine that registered it.
     module: Module,
     engine: wasmer::Engine,
@@ -112,12 +109,11 @@ impl Code for Loaded {
         kept: Option<&Kept>,
     ) -> Result<Box<dyn Instance>, String> {
         let mut store = Store::new(self.engine.clone());
-        let door = Door { host, parts: Arc::default() };
-        let parts = door.parts.clone();
-        let env = FunctionEnv::new(&mut store, door);
-        let imports = imports(&mut store, &env);
+        let door = Door::new(host);
+        let imports: Vec<_> =
+            self.imports.iter().map(|taken| taken.to_extern(&door, &mut store)).collect();
         self.bounded.expect(kept.map(Kept::restore).transpose()?);
-        let instance = wasmer::Instance::new(&mut store, &self.module, &imports);
+        let instance = wasmer::Instance::new_by_index(&mut store, &self.module, &imports);
         let (made, mut globals, slot) = self.bounded.born();
         let instance = instance.map_err(|error| match error {
             InstantiationError::Link(error) => error.to_string(),
@@ -129,14 +125,20 @@ impl Code for Loaded {
                 return Err("the kept memory is not of this module".into());
             }
         }
-        *parts.lock().expect("no thread panics while it holds this") = made;
-        Ok(Box::new(Running { instance, store, made, globals, slot }))
+        door.born(made);
+        let callees = Vec::new();
+        let config = VMConfig { wasm_stack_size: Some(STACK_BYTES) };
+        Ok(Box::new(Running { instance, callees, config, store, door, made, globals, slot }))
     }
 }
 
 struct Running {
     instance: wasmer::Instance,
+    /// Exports that were called.
+    callees: Vec<(String, Callee)>,
+    config: VMConfig,
     store: Store,
+    door: Arc<Door>,
     made: Parts,
     globals: Globals,
     slot: Option<SharedSlot>,
@@ -152,16 +154,18 @@ impl Instance for Running {
     }
 
     fn call(&mut self, export: &str) -> Result<i32, Stop> {
-        let function = self.instance.exports.get_function(export);
-        let function = function.map_err(|error| Stop::Trap(error.to_string()))?.clone();
+        let callee = match self.callees.iter().find(|(name, _)| name == export) {
+            Some((_, callee)) => *callee,
+            None => {
+                let none =
+                    || Stop::Trap(format!("there is no function {export} without parameters"));
+                let callee = Callee::find(&mut self.store, export).ok_or_else(none)?;
+                self.callees.push((export.to_owned(), callee));
+                callee
+            }
+        };
         self.made.clear_refused();
-        match function.call(&mut self.store, &[]) {
-            Ok(returned) => match returned.first() {
-                Some(Value::I32(code)) => Ok(*code),
-                _ => Ok(0),
-            },
-            Err(error) => Err(self.stop(error)),
-        }
+        self.door.enter(&callee, &self.config).map_err(|trap| self.stop(trap.into()))
     }
 
     fn memory(&self) -> &[u8] {
@@ -215,133 +219,4 @@ impl Running {
             _ => Stop::Trap(what.lines().next().unwrap_or_default().to_owned()),
         }
     }
-}
-
-/// What the imports reach.
-struct Door {
-    host: SharedHost,
-    parts: Arc<Mutex<Parts>>,
-}
-
-impl Door {
-    fn import(&self, import: Import, args: &[i64]) -> Result<i32, HostStop> {
-        let mut parts = *self.parts.lock().expect("no thread panics while it holds this");
-        parts.take_fuel(HOST_CALL_FUEL)?;
-        let mut host = self.host.lock().expect("no thread panics while it holds this");
-        host.import(import, args, &mut parts)
-    }
-}
-
-impl Guest for Parts {
-    fn bytes(&self, at: u32, len: u32) -> Option<&[u8]> {
-        self.memory().get(at as usize..)?.get(..len as usize)
-    }
-
-    fn write(&mut self, at: u32, bytes: &[u8]) -> bool {
-        let place = self.memory_mut().get_mut(at as usize..).and_then(|m| m.get_mut(..bytes.len()));
-        place.map(|place| place.copy_from_slice(bytes)).is_some()
-    }
-
-    fn fuel(&self) -> u64 {
-        Parts::fuel(self).max(0).cast_unsigned()
-    }
-
-    fn set_fuel(&mut self, fuel: u64) {
-        Parts::set_fuel(self, i64::try_from(fuel).unwrap_or(i64::MAX));
-    }
-
-    fn take_fuel(&mut self, fuel: u64) -> Result<(), HostStop> {
-        let left = Parts::fuel(self).saturating_sub(i64::try_from(fuel).unwrap_or(i64::MAX));
-        Parts::set_fuel(self, left);
-        if left < 0 { Err(HostStop::Fuel) } else { Ok(()) }
-    }
-}
-
-macro_rules! offer {
-    ($imports:ident $store:ident $env:ident;
-     $($module:literal $name:literal $import:ident ($($arg:ident: $ty:ty),*);)*) => {$(
-        let function = Function::new_typed_with_env(
-            $store,
-            $env,
-            |env: FunctionEnvMut<'_, Door>, $($arg: $ty),*| -> Result<i32, HostStop> {
-                env.data().import(Import::$import, &[$(i64::from($arg)),*])
-            },
-        );
-        $imports.define($module, $name, function);
-    )*};
-}
-
-fn imports(store: &mut Store, env: &FunctionEnv<Door>) -> Imports {
-    const WASI: &str = "wasi_snapshot_preview1";
-    let mut imports = Imports::new();
-    offer! { imports store env;
-        "daee" "call" daee_call(a: i32, b: i32, c: i32, d: i32);
-        "daee" "read" daee_read(a: i32, b: i32);
-        "wasi_snapshot_preview1" "args_get" args_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "args_sizes_get" args_sizes_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "clock_res_get" clock_res_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "clock_time_get" clock_time_get(a: i32, b: i64, c: i32);
-        "wasi_snapshot_preview1" "environ_get" environ_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "environ_sizes_get" environ_sizes_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_advise" fd_advise(a: i32, b: i64, c: i64, d: i32);
-        "wasi_snapshot_preview1" "fd_allocate" fd_allocate(a: i32, b: i64, c: i64);
-        "wasi_snapshot_preview1" "fd_close" fd_close(a: i32);
-        "wasi_snapshot_preview1" "fd_datasync" fd_datasync(a: i32);
-        "wasi_snapshot_preview1" "fd_fdstat_get" fd_fdstat_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_fdstat_set_flags" fd_fdstat_set_flags(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_fdstat_set_rights"
-            fd_fdstat_set_rights(a: i32, b: i64, c: i64);
-        "wasi_snapshot_preview1" "fd_filestat_get" fd_filestat_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_filestat_set_size" fd_filestat_set_size(a: i32, b: i64);
-        "wasi_snapshot_preview1" "fd_filestat_set_times"
-            fd_filestat_set_times(a: i32, b: i64, c: i64, d: i32);
-        "wasi_snapshot_preview1" "fd_pread" fd_pread(a: i32, b: i32, c: i32, d: i64, e: i32);
-        "wasi_snapshot_preview1" "fd_prestat_dir_name" fd_prestat_dir_name(a: i32, b: i32, c: i32);
-        "wasi_snapshot_preview1" "fd_prestat_get" fd_prestat_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_pwrite" fd_pwrite(a: i32, b: i32, c: i32, d: i64, e: i32);
-        "wasi_snapshot_preview1" "fd_read" fd_read(a: i32, b: i32, c: i32, d: i32);
-        "wasi_snapshot_preview1" "fd_readdir" fd_readdir(a: i32, b: i32, c: i32, d: i64, e: i32);
-        "wasi_snapshot_preview1" "fd_renumber" fd_renumber(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_seek" fd_seek(a: i32, b: i64, c: i32, d: i32);
-        "wasi_snapshot_preview1" "fd_sync" fd_sync(a: i32);
-        "wasi_snapshot_preview1" "fd_tell" fd_tell(a: i32, b: i32);
-        "wasi_snapshot_preview1" "fd_write" fd_write(a: i32, b: i32, c: i32, d: i32);
-        "wasi_snapshot_preview1" "path_create_directory"
-            path_create_directory(a: i32, b: i32, c: i32);
-        "wasi_snapshot_preview1" "path_filestat_get"
-            path_filestat_get(a: i32, b: i32, c: i32, d: i32, e: i32);
-        "wasi_snapshot_preview1" "path_filestat_set_times"
-            path_filestat_set_times(a: i32, b: i32, c: i32, d: i32, e: i64, f: i64, g: i32);
-        "wasi_snapshot_preview1" "path_link"
-            path_link(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32, g: i32);
-        "wasi_snapshot_preview1" "path_open"
-            path_open(a: i32, b: i32, c: i32, d: i32, e: i32, f: i64, g: i64, h: i32, i: i32);
-        "wasi_snapshot_preview1" "path_readlink"
-            path_readlink(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
-        "wasi_snapshot_preview1" "path_remove_directory"
-            path_remove_directory(a: i32, b: i32, c: i32);
-        "wasi_snapshot_preview1" "path_rename"
-            path_rename(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
-        "wasi_snapshot_preview1" "path_symlink"
-            path_symlink(a: i32, b: i32, c: i32, d: i32, e: i32);
-        "wasi_snapshot_preview1" "path_unlink_file" path_unlink_file(a: i32, b: i32, c: i32);
-        "wasi_snapshot_preview1" "poll_oneoff" poll_oneoff(a: i32, b: i32, c: i32, d: i32);
-        "wasi_snapshot_preview1" "proc_raise" proc_raise(a: i32);
-        "wasi_snapshot_preview1" "random_get" random_get(a: i32, b: i32);
-        "wasi_snapshot_preview1" "sched_yield" sched_yield();
-        "wasi_snapshot_preview1" "sock_accept" sock_accept(a: i32, b: i32, c: i32);
-        "wasi_snapshot_preview1" "sock_recv"
-            sock_recv(a: i32, b: i32, c: i32, d: i32, e: i32, f: i32);
-        "wasi_snapshot_preview1" "sock_send" sock_send(a: i32, b: i32, c: i32, d: i32, e: i32);
-        "wasi_snapshot_preview1" "sock_shutdown" sock_shutdown(a: i32, b: i32);
-    }
-    let exit = Function::new_typed_with_env(
-        store,
-        env,
-        |env: FunctionEnvMut<'_, Door>, code: i32| -> Result<(), HostStop> {
-            env.data().import(Import::proc_exit, &[code.into()]).map(|_| ())
-        },
-    );
-    imports.define(WASI, "proc_exit", exit);
-    imports
 }

@@ -21,7 +21,7 @@ use super::pool::{Ground, Slot};
 use super::{Bounds, SharedSlot, meter};
 
 /// The guest's stack. Address space; only what is used takes memory.
-const STACK_BYTES: usize = 32 << 20;
+pub(super) const STACK_BYTES: usize = 32 << 20;
 
 /// Where one instance keeps what the runtime reads and writes between calls.
 #[derive(Clone, Copy, Debug, Default)]

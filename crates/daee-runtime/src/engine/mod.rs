@@ -2,6 +2,7 @@
 //! it names the engine behind.
 
 pub mod bench;
+mod calls;
 mod cranelift;
 mod image;
 #[cfg(test)]
@@ -13,7 +14,8 @@ mod written;
 
 use std::sync::{Arc, Mutex};
 
-pub(crate) use cranelift::{Cranelift, HOST_CALL_FUEL, warm_up};
+pub(crate) use calls::HOST_CALL_FUEL;
+pub(crate) use cranelift::{Cranelift, warm_up};
 pub(crate) use image::{Image, Kept};
 pub(crate) use meter::{DEPTH_MAX, REFUSED_MEMORY, REFUSED_TABLE, instrument_with};
 pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
