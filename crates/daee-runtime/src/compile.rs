@@ -93,10 +93,9 @@ pub(crate) fn bounded(
             let most = limits.cpu_seconds;
             Err(CompileError::Module(format!("compiling took more than {most} s of a processor")))
         }
-        // It then tries to send itself a signal, which it may not.
-        Ok(_) if how.contains("memory allocation of") => {
+        Ok(_) if how == spawn::NO_MEMORY => {
             let most = limits.memory_max;
-            Err(CompileError::Module(format!("compiling took more than {most} of memory")))
+            Err(CompileError::Module(format!("compiling took more than {most} of memory: {how}")))
         }
         // Either it was taken over, or this machine's libraries make calls that nobody has seen: no honest module's doing.
         Ok(_) if how.starts_with(spawn::FORBIDDEN) => Err(CompileError::Node(how)),

@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+/// How a child ended that came to its limit.
+pub(crate) const NO_MEMORY: &str = "it got no more memory";
 /// How a child ended that was killed by its filter.
 pub(crate) const FORBIDDEN: &str = "it made a system call that cells may not make";
 
@@ -253,7 +255,7 @@ impl Child {
         match self.last_words() {
             words if words.is_empty() => how,
             // Rust then raises a signal at itself, which no cell may either.
-            words if words.starts_with("memory allocation of") => "it got no more memory".into(),
+            words if words.starts_with("memory allocation of") => NO_MEMORY.into(),
             words => format!("{how}, saying: {words}"),
         }
     }
