@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
-use daee_runtime::{Isolation, Runtime, RuntimeConfig, SandboxReport};
+use daee_artifact::Artifact;
+use daee_runtime::{
+    Agent, Event, Isolation, Launch, Nothing, Runtime, RuntimeConfig, SandboxReport,
+};
+use daee_types::{ArtifactHash, Timestamp};
 
 use crate::arguments::Doctor;
 use crate::failure::Failure;
@@ -13,6 +17,7 @@ const WIDTH: usize = 80;
 pub fn doctor(arguments: &Doctor) -> Result<ExitCode, Failure> {
     let runtime = Runtime::new(RuntimeConfig::in_process().isolated(Isolation::Process))?;
     let report = runtime.sandbox();
+    try_out(&runtime)?;
     let enough = report.level >= arguments.sandbox_min;
     if arguments.json {
         println!("{}", serde_json::to_string(&report).expect("a report has a JSON form"));
@@ -20,6 +25,27 @@ pub fn doctor(arguments: &Doctor) -> Result<ExitCode, Failure> {
         print!("{}", shown(&report, arguments.sandbox_min));
     }
     Ok(if enough { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// An agent that does nothing: a memory, and a turn that is kept.
+const SMALLEST: &[u8] =
+    b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x05\x03\x01\0\x01\
+    \x07\x16\x02\x06memory\x02\0\x09daee_turn\0\0\x0a\x06\x01\x04\0\x41\0\x0b";
+
+/// Walls that stand are no use if nothing can live behind them: this machine's libraries may make calls that the
+/// filter does not know.
+fn try_out(runtime: &Runtime) -> Result<(), Failure> {
+    let hash = ArtifactHash::of(SMALLEST);
+    let artifact = Artifact::fetched(SMALLEST.to_vec()).verify(&hash);
+    let artifact = artifact.expect("the hash is its own");
+    let module = runtime.prepare(&artifact, None).map_err(|error| Failure::of(&error))?;
+    let agent = Agent::start(runtime, Launch::new(module), Box::new(Nothing::default()));
+    let mut agent = agent.map_err(|error| Failure::of(&error))?;
+    let outcome = agent.turn(Event::Start, Timestamp(0)).outcome;
+    match outcome.is_kept() {
+        true => Ok(()),
+        false => Err(Failure::new("the smallest agent does not run in a cell here", outcome)),
+    }
 }
 
 fn shown(report: &SandboxReport, wanted: u8) -> String {
@@ -37,8 +63,10 @@ fn shown(report: &SandboxReport, wanted: u8) -> String {
     let besides = loading.iter().filter(|call| !running.contains(call)).copied();
     out += &paragraph("  ", besides);
     out += &match level >= wanted {
-        true => format!("\na node that asks for level {wanted} runs agents here\n"),
-        false => format!("\na node that asks for level {wanted} runs NO agents here\n"),
+        true => format!("\nan agent ran; a node that asks for level {wanted} takes agents here\n"),
+        false => {
+            format!("\nan agent ran; a node that asks for level {wanted} takes NO agents here\n")
+        }
     };
     out
 }

@@ -70,7 +70,7 @@ fn the_doctor_names_what_is_missing_and_fits_a_terminal() {
     let (code, shown, report) = doctor(without_namespaces(ours()));
     assert_eq!((code, &report["level"]), (Some(1), &json!(1)));
     assert!(shown.contains("namespaces        MISSING  allow user namespaces"), "{shown}");
-    assert!(shown.contains("runs NO agents here"), "{shown}");
+    assert!(shown.contains("takes NO agents here"), "{shown}");
     let (code, _, _) = doctor(without_namespaces(ours().args(["--sandbox-min", "1"])));
     assert_eq!(code, Some(0));
 
