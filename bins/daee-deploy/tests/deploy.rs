@@ -161,6 +161,22 @@ async fn an_agent_is_checked_packed_and_checked_again() {
 }
 
 #[tokio::test]
+async fn files_come_along_in_the_module() {
+    let here = Here::new();
+    let before = here.json(&["pack", "agent"], 0).await;
+    fs::create_dir_all(here.path("files/lib")).unwrap();
+    fs::write(here.path("files/lib/main.py"), "print(1)").unwrap();
+    let packed = here.json(&["pack", "agent", "--files", "files"], 0).await;
+    assert_ne!(packed["artifact_hash"], before["artifact_hash"]);
+    assert_eq!(here.json(&["pack", "agent", "--files", "files"], 0).await["filled"], false);
+    let found = here.json(&["check", "agent/a.car"], 0).await;
+    assert_eq!(found["facts"]["artifact_hash"], packed["artifact_hash"]);
+    std::os::unix::fs::symlink("lib", here.path("files/link")).unwrap();
+    let said = ["DAEE-U008", "files/link cannot be brought along", "copy what it stands for"];
+    here.check(&["pack", "agent", "--files", "files"], 1, &said).await;
+}
+
+#[tokio::test]
 async fn what_is_missing_is_named_with_the_option_that_gives_it() {
     let here = Here::new();
     here.json(&["pack", "agent"], 0).await;

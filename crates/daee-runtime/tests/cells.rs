@@ -62,6 +62,7 @@ fn main() {
         ("asking_wrongly_for_events_gives_no_fuel", asking_wrongly_for_events_gives_no_fuel),
         ("tables_are_bounded", tables_are_bounded),
         ("a_program_per_event_starts_afresh", a_program_per_event_starts_afresh),
+        ("files_of_a_module_are_in_its_cell", files_of_a_module_are_in_its_cell),
         ("the_oracles_that_are_published_run_in_cells", || {
             common::run_oracles(Isolation::Process);
         }),
@@ -644,6 +645,32 @@ fn a_program_per_event_starts_afresh() {
         let turned = agent.turn(request(vec![7]), NOW);
         assert_eq!(turned.outcome, Outcome::RolledBack { code: 7 });
         assert_eq!(turned.answer, None);
+    }
+}
+
+fn files_of_a_module_are_in_its_cell() {
+    let wat = r#"(module
+        (import "wasi_snapshot_preview1" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (@custom "daee.files" "\01\01\00\00\00\03\00\00\00d/f\05\00\00\00hello")
+        (memory (export "memory") 1) (data (i32.const 32) "d/f")
+        (func (export "_start")
+            (if (call $open (i32.const 4) (i32.const 0) (i32.const 32) (i32.const 3)
+                (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)) (then unreachable))
+            (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 9))
+            (if (call $read (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 4))
+                (then unreachable))
+            (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))))"#;
+    for isolation in BOTH {
+        let bench = Bench::new(isolation);
+        let mut agent = bench.start_with(wat, Some(RunStyle::PerEvent), Limits::default());
+        for _ in 0..2 {
+            let turned = agent.turn(request(vec![]), NOW);
+            assert_eq!(turned.outcome, Outcome::Done);
+            assert_eq!(turned.answer.unwrap().body, b"hello");
+        }
     }
 }
 

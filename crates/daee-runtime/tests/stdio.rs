@@ -185,6 +185,33 @@ fn a_program_that_fails_gives_no_answer() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_given_is_no_success() {
+    let printing = |text: &str| {
+        format!(
+            r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 32) {text:?})
+            (func (export "_start")
+                (i32.store (i32.const 0) (i32.const 32)) (i32.store (i32.const 4) (i32.const {}))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (call $exit (i32.const 0)) unreachable))"#,
+            text.len()
+        )
+    };
+    let few = Limits { door_calls_max: 1, ..Limits::default() };
+    let mut agent = start(&printing("hello"), RunStyle::PerEvent, &[], few);
+    let turned = agent.turn(request(vec![]), NOW);
+    assert_eq!(turned.outcome, Outcome::RolledBack { code: 1 });
+
+    let odd = "Status: 700\n\n";
+    let mut agent = start(&printing(odd), RunStyle::PerEvent, &[], Limits::default());
+    let turned = agent.turn(request(vec![]), NOW);
+    assert_eq!((turned.answer.as_ref().unwrap().status, logs(&turned).len()), (500, 1));
+}
+
+#[test]
 fn an_answer_that_is_too_large_is_the_programs_fault() {
     let limits = Limits { door_frame_max: ByteSize::kib(4), ..Limits::default() };
     let mut agent = start(CGI, RunStyle::PerEvent, &[], limits);

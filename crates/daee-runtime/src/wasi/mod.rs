@@ -148,7 +148,7 @@ impl Call<'_> {
             Import::poll_oneoff => self.poll(arg(0), arg(1), arg(2), arg(3)),
             Import::sched_yield => Ok(()),
             Import::proc_exit => {
-                self.end(args[0] == 0)?;
+                stopped(self.end(args[0] == 0))?;
                 Err(HostStop::Exit(args[0] as i32).into())
             }
             Import::proc_raise => Err(NOSYS.into()),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::errno::{FBIG, IO, NOSPC};
 use super::{Call, Done};
+use crate::engine::HostStop;
 use crate::frame;
 use crate::protocol::OP_BYTES_MAX;
 
@@ -168,7 +169,11 @@ impl Call<'_> {
             Err(super::Fail::Errno(_)) => {
                 let text = "the answer on standard output is not one that can be given";
                 self.log("warn", text.as_bytes())?;
-                self.ask("event.answer", &json!({"status": 500}), b"").map(|_| ())
+                match self.ask("event.answer", &json!({"status": 500}), b"") {
+                    // Whoever asked would hear that all is well.
+                    Err(super::Fail::Errno(_)) => Err(HostStop::Exit(1).into()),
+                    done => done.map(|_| ()),
+                }
             }
             done => done.map(|_| ()),
         }

@@ -55,8 +55,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "DAEE-A024",
         "unknown-import",
-        "an import that nodes do not offer; they offer `daee.call`, `daee.read` and the part of WASI \
-         preview 1 that reaches nothing",
+        "an import that nodes do not offer; they offer `daee.call`, `daee.read` and WASI preview 1",
         "leave out what needs it",
         "(module (import \"env\" \"open\" (func)) (memory (export \"memory\") 1)\n  (func (export \
          \"daee_turn\") (result i32) (i32.const 0)))",
