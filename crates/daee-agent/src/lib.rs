@@ -16,6 +16,8 @@ pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod timer;
+#[cfg(not(target_family = "wasm"))]
+mod tree;
 
 use serde_json::json;
 

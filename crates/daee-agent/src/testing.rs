@@ -1,6 +1,6 @@
 //! A door in memory, for tests of agents on the host. It is a double: it keeps what it is told and gives what the test
-//! put there. It takes and refuses what a node's door does, but for what needs a node: it judges no URL and no CID, and
-//! an agent's quota, fuel and time have no end.
+//! put there. It takes and refuses what a node's door does, but for what needs a node: it judges no URL and no CID,
+//! takes no numbers of files, and an agent's quota, fuel and time have no end.
 //!
 //! ```
 //! use daee_agent::{Error, Event, What, chain, http, testing};
@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::http::Fetched;
 use crate::log::Level;
 use crate::state::hex;
+use crate::tree::Tree;
 use crate::{Answer, Code, Event, IntoAnswer, What, frame, reactor_turn, sha256::sha256};
 
 /// Milliseconds since 1970 at which a new door's clock stands.
@@ -45,6 +46,7 @@ pub struct Door {
 #[derive(Clone, Debug, Default)]
 struct Kept {
     state: BTreeMap<String, Vec<u8>>,
+    files: Tree,
     timers: BTreeMap<String, u64>,
 }
 
@@ -124,6 +126,11 @@ impl Door {
     /// The value of a key.
     pub fn state(&self, key: &str) -> Option<&[u8]> {
         self.kept.state.get(key).map(Vec::as_slice)
+    }
+
+    /// The content of a file, by its path without dots.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.kept.files.content(path)
     }
 
     /// When a timer will strike, in milliseconds since 1970.
@@ -207,7 +214,7 @@ pub(crate) fn call(op: &str, input: &[u8]) -> (i32, Vec<u8>) {
 }
 
 #[derive(Clone, Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     code: Code,
     message: String,
     needs: Option<String>,
@@ -232,13 +239,13 @@ impl Refusal {
     }
 }
 
-fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(code, message))
 }
 
-type Done = Result<(Value, Vec<u8>), Refusal>;
+pub(crate) type Done = Result<(Value, Vec<u8>), Refusal>;
 
-fn done(head: Value) -> Done {
+pub(crate) fn done(head: Value) -> Done {
     Ok((head, Vec::new()))
 }
 
@@ -254,7 +261,7 @@ impl Open {
     }
 
     fn operate(&mut self, op: &str, head: &Head, body: &[u8]) -> Done {
-        let Kept { state, timers } = &mut self.door.kept;
+        let Kept { state, files, timers } = &mut self.door.kept;
         match op {
             "log" => {
                 let name = head.maybe_text("level")?.unwrap_or("info");
@@ -372,6 +379,9 @@ impl Open {
                 self.done.published.push((topic, body.to_vec()));
                 done(json!({}))
             }
+            op if op.starts_with("file.") => {
+                files.operate(op, head, body, self.door.now_ms * 1_000_000)
+            }
             _ => refuse(Code::Unknown, format!("there is no operation {op:?}")),
         }
     }
@@ -380,7 +390,7 @@ impl Open {
 const RANDOM_BYTES_MAX: u64 = 4096;
 const KEY_BYTES_MAX: usize = 512;
 const VALUE_BYTES_MAX: usize = 1 << 20;
-const LIST_MAX: u64 = 1000;
+pub(crate) const LIST_MAX: u64 = 1000;
 const TIMER_BYTES_MAX: usize = 64;
 const TOPIC_BYTES_MAX: usize = 32;
 const PUBLISHED_BYTES_MAX: usize = 4096;
@@ -396,23 +406,23 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn malformed(what: &str) -> Refusal {
+pub(crate) fn malformed(what: &str) -> Refusal {
     Refusal::new(Code::Malformed, format!("{what} is missing or is not what it should be"))
 }
 
 /// An input, read as strictly as a node does.
-struct Head(Map<String, Value>);
+pub(crate) struct Head(Map<String, Value>);
 
 impl Head {
-    fn field(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn field(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    fn text(&self, key: &str) -> Result<&str, Refusal> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str, Refusal> {
         self.maybe_text(key)?.ok_or_else(|| malformed(key))
     }
 
-    fn maybe_text(&self, key: &str) -> Result<Option<&str>, Refusal> {
+    pub(crate) fn maybe_text(&self, key: &str) -> Result<Option<&str>, Refusal> {
         let Some(value) = self.field(key) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| malformed(key))
     }
@@ -426,11 +436,11 @@ impl Head {
         Ok(name.to_owned())
     }
 
-    fn number(&self, key: &str) -> Result<u64, Refusal> {
+    pub(crate) fn number(&self, key: &str) -> Result<u64, Refusal> {
         self.maybe_number(key)?.ok_or_else(|| malformed(key))
     }
 
-    fn maybe_number(&self, key: &str) -> Result<Option<u64>, Refusal> {
+    pub(crate) fn maybe_number(&self, key: &str) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.field(key) else { return Ok(None) };
         value.as_u64().map(Some).ok_or_else(|| malformed(key))
     }
@@ -444,7 +454,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, Request, call, chain, http, ipfs, log, now_ms, random, state, timer};
+    use crate::{Error, Request, call, chain, file, http, ipfs, log, now_ms, random, state, timer};
 
     fn check(door: &mut Door, what: What, handler: impl FnOnce() -> Result<(), Error>) -> Turn {
         door.turn(what, |_| handler())
@@ -628,6 +638,82 @@ mod tests {
             let expected = (case["status"].clone(), case["headers"].clone());
             assert_eq!(found, case["returns"].is_null().then_some(expected), "{case}");
         }
+    }
+
+    /// The calls that go by paths; the others are a libc's.
+    #[test]
+    fn files_keep_to_the_vectors_as_far_as_they_have_paths() {
+        let vectors = vectors();
+        let turn = &list(&vectors, "files", "")[0];
+        let calls = list(turn, "calls", "").iter();
+        let by_path = calls.filter(|call| call["head"]["at"].is_null()).cloned();
+        let mut door = Door::new();
+        let turned = door.turn(What::Start, |_| {
+            let mut made = 0;
+            for mut call in by_path {
+                made += 1;
+                // Numbers and what POSIX calls a refusal are for a libc.
+                for name in ["file", "errno"] {
+                    if let Some(answer) = call["answer"].as_object_mut() {
+                        answer.remove(name);
+                    }
+                }
+                let (returned, answer) = super::call(call["op"].as_str().unwrap(), &input(&call));
+                assert_eq!(
+                    json!(returned.min(0)),
+                    json!(call["returns"].as_i64().unwrap_or(0)),
+                    "{call}"
+                );
+                let (mut head, body) = frame::decode(&answer).unwrap();
+                for name in ["message", "file"] {
+                    head.remove(name);
+                }
+                // A folder is missing: it was made by its number.
+                if call["op"] == "file.list" && returned > 0 {
+                    continue;
+                }
+                let expected = (call["answer"].clone(), bytes(&call, "answer_body"));
+                assert_eq!((Value::Object(head), body.to_vec()), expected, "{call}");
+            }
+            assert!(made > 30, "{made}");
+            Ok::<_, Error>(())
+        });
+        assert_eq!(turned.result, Ok(()));
+    }
+
+    #[test]
+    fn files_are_kept_moved_and_rolled_back() {
+        let mut door = Door::new();
+        let turn = check(&mut door, What::Start, || {
+            file::create_dir("a")?;
+            file::write("a/one", b"hello")?;
+            file::append("a/one", b"!")?;
+            file::write_at("a/one", 7, b"?")?;
+            assert_eq!(file::read("./a//one")?, b"hello!\0?");
+            assert_eq!(file::read_at("a/one", 1, 2)?, b"el");
+            file::truncate("a/one", 5)?;
+            file::rename("a", "b")?;
+            assert_eq!(file::stat("b/one")?.size, 5);
+            let entries = file::list("b", None, 10)?;
+            assert_eq!(entries, [file::Entry { name: "one".into(), kind: file::Kind::File }]);
+            file::touch("b/one", Some(7))?;
+            assert_eq!(file::stat("b/one")?.modified_ns, 7);
+            let code = |done: Result<(), Error>| done.unwrap_err().code();
+            assert_eq!(code(file::remove("b")), Code::Conflict);
+            assert_eq!(code(file::remove("a")), Code::NotFound);
+            assert_eq!(code(file::rename("b", "b/c")), Code::Malformed);
+            assert_eq!(code(file::write("../c", b"")), Code::Malformed);
+            assert_eq!(code(file::create("b/one", true).map(drop)), Code::Conflict);
+            Ok(())
+        });
+        assert_eq!(turn.result, Ok(()));
+        let turn = check(&mut door, What::Start, || {
+            file::remove("b/one")?;
+            file::remove("b")?;
+            file::read("b/one").map(drop)
+        });
+        assert!(turn.result.is_err());
+        assert_eq!(door.file("b/one"), Some(&b"hello"[..]));
     }
 
     #[test]

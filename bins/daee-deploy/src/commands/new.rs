@@ -57,7 +57,7 @@ pub const TEMPLATES: &[Template] = &[
                 "Cargo.toml", "README.md", "src/answer.rs", "src/chain.rs", "src/door.rs",
                 "src/entry.rs", "src/error.rs", "src/event.rs", "src/file.rs", "src/frame.rs", "src/http.rs",
                 "src/ipfs.rs", "src/lib.rs", "src/log.rs", "src/sha256.rs", "src/state.rs",
-                "src/testing.rs", "src/timer.rs",
+                "src/testing.rs", "src/timer.rs", "src/tree.rs",
             ),
         ],
     },
