@@ -12,6 +12,7 @@ use wasmer::sys::{CraneliftOptLevel, EngineBuilder, Features, NativeEngineExt};
 use wasmer::{InstantiationError, Module, RuntimeError, Store};
 
 use super::calls::{self, Callee, Door, Taken};
+use super::data;
 use super::memory::{Bounded, Globals, Parts, STACK_BYTES};
 use super::meter::{self, DEPTH_MAX, Metered, REFUSED_MEMORY, REFUSED_TABLE};
 use super::{
@@ -39,9 +40,10 @@ impl Cranelift {
     pub(super) fn compile_as_it_is(&self, wasm: &[u8]) -> Result<Compiled, String> {
         let engine: wasmer::Engine =
             EngineBuilder::new(compiler()).set_features(Some(features())).engine().into();
+        let (wasm, segments) = data::split(wasm).unwrap_or_else(|| (wasm.to_vec(), Vec::new()));
         let module = Module::new(&engine, wasm).map_err(|error| first_line(&error))?;
-        let code = module.serialize().map_err(|error| first_line(&error))?.to_vec();
-        Ok(Compiled { code, unkeepable: None })
+        let code = module.serialize().map_err(|error| first_line(&error))?;
+        Ok(Compiled { code: data::join(&segments, &code), unkeepable: None })
     }
 }
 
@@ -52,7 +54,8 @@ impl Engine for Cranelift {
     }
 
     unsafe fn load(&self, code: &[u8], bounds: Bounds) -> Result<Box<dyn Code>, String> {
-        let bounded = Bounded::new(bounds);
+        let (segments, code) = data::part(code).map_err(|error| error.to_string())?;
+        let bounded = Bounded::new(bounds, segments);
         let mut engine: wasmer::Engine = EngineBuilder::headless().engine().into();
         engine.set_tunables(bounded.clone());
         // SAFETY: the caller's promise.

@@ -17,6 +17,7 @@ use wasmer::sys::vm::{
 use wasmer::sys::{BaseTunables, Tunables};
 use wasmer::{GlobalType, MemoryType, Mutability, Pages, TableType, Type, WASM_PAGE_SIZE};
 
+use super::data::Segments;
 use super::pool::{Ground, Slot};
 use super::{Bounds, SharedSlot, meter};
 
@@ -155,13 +156,20 @@ struct Nursery {
 #[derive(Clone)]
 pub(super) struct Bounded {
     bounds: Bounds,
+    /// What a new memory holds.
+    segments: Arc<Segments>,
     base: BaseTunables,
     nursery: Arc<Mutex<Nursery>>,
 }
 
 impl Bounded {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, base: BaseTunables::new(), nursery: Arc::default() }
+    pub(super) fn new(bounds: Bounds, segments: Segments) -> Self {
+        Self {
+            bounds,
+            segments: Arc::new(segments),
+            base: BaseTunables::new(),
+            nursery: Arc::default(),
+        }
     }
 
     /// Call it right before an instance is made.
@@ -230,10 +238,17 @@ impl Tunables for Bounded {
         }
         let max = ty.maximum.map_or(max_allowed, |max| max.min(max_allowed));
         let mut nursery = self.nursery.lock().expect("no thread panics while it holds this");
-        let (slot, size) = match nursery.kept.take() {
+        let kept = nursery.kept.take();
+        let segments = if kept.is_none() { &self.segments[..] } else { &[] };
+        let (mut slot, size) = match kept {
             Some(kept) => kept,
-            None => (Slot::take(Ground::Nothing, 0).map_err(region)?, ty.minimum),
+            None => {
+                (Slot::take(Ground::Nothing, ty.minimum.bytes().0).map_err(region)?, ty.minimum)
+            }
         };
+        for (at, bytes) in segments {
+            slot.write(*at as usize, bytes);
+        }
         if size > max || size < ty.minimum {
             return Err(MemoryError::CouldNotGrow { current: ty.minimum, attempted_delta: size });
         }

@@ -4,6 +4,7 @@
 pub mod bench;
 mod calls;
 mod cranelift;
+mod data;
 mod image;
 #[cfg(test)]
 mod judge;
@@ -21,7 +22,7 @@ pub(crate) use meter::{DEPTH_MAX, REFUSED_MEMORY, REFUSED_TABLE, instrument_with
 pub(crate) use written::{PAGEMAP_SCAN, reads_pagemap};
 
 /// Names engine, version and everything that changes the code it makes; part of the cache's key.
-pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-2";
+pub(crate) const ENGINE: &str = "wasmer-7.4.2/cranelift/speed/canonical-nan/meter-3";
 
 /// A module in machine code.
 pub(crate) struct Compiled {

@@ -120,6 +120,14 @@ impl Slot {
         unsafe { &*self.base.add(at * PAGE_BYTES).cast().as_ptr() }
     }
 
+    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.open, "inside of the memory");
+        // SAFETY: as above.
+        unsafe {
+            self.base.add(at).as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+    }
+
     pub(super) fn write_page(&mut self, at: usize, page: &[u8; PAGE_BYTES]) {
         assert!((at + 1) * PAGE_BYTES <= self.open, "inside of the memory");
         // SAFETY: as above.

@@ -134,7 +134,7 @@ struct Stage {
 
 impl Stage {
     fn new(metered: bool) -> Self {
-        let bounded = Bounded::new(BOUNDS);
+        let bounded = Bounded::new(BOUNDS, Vec::new());
         let mut engine: wasmer::Engine = EngineBuilder::headless().engine().into();
         engine.set_tunables(bounded.clone());
         let mut stage = Self {
