@@ -51,11 +51,6 @@ impl Mapped {
     pub(crate) fn door(&self) -> bool {
         self.door
     }
-
-    /// Address space that it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.map.len()
-    }
 }
 
 /// Puts code and files into one file that cannot be changed any more.
@@ -79,7 +74,6 @@ mod tests {
             for door in [false, true] {
                 let mapped = Mapped::open(&sealed(code, files, door).unwrap()).unwrap();
                 assert_eq!((mapped.code(), mapped.files(), mapped.door()), (code, files, door));
-                assert_eq!(mapped.bytes(), code.len() + files.len() + TRAILER_BYTES);
             }
         }
     }

@@ -175,7 +175,7 @@ impl Cell {
             }
         };
         if walls == Walls::Process {
-            jail::limit_memory(birth.limits.memory_max.0, mapped.bytes() as u64);
+            jail::limit_memory(birth.limits.memory_max.0, mapped.code().len() as u64);
         }
         let bounds = Bounds {
             memory_bytes_max: birth.limits.memory_max.0,

@@ -238,7 +238,8 @@ impl Call<'_> {
             self.guest.take_fuel(bytes.len() as u64 / 16)?;
             return Ok(bytes);
         }
-        let most = if on { wanted.max(AHEAD_BYTES) } else { wanted };
+        let ahead = u64::from(AHEAD_BYTES).min(self.host.frame_max() / 2) as u32;
+        let most = if on { wanted.max(ahead) } else { wanted };
         let head = json!({"at": number, "bytes": most, "offset": from});
         let (head, mut bytes) = self.ask("file.read", &head, b"")?;
         let size = head.get("size").and_then(Value::as_u64).ok_or(IO)?;

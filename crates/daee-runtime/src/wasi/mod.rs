@@ -32,6 +32,10 @@ const SUBSCRIPTIONS_MAX: u32 = 1024;
 const SUBSCRIPTION_BYTES: u32 = 48;
 /// The kind of those that wait for time.
 const CLOCK: u8 = 0;
+/// Fuel for each operation that is done for a program, as for one that it calls.
+const OPERATION_FUEL: u64 = 200;
+/// Fuel for each subscription of a poll.
+const SUBSCRIPTION_FUEL: u64 = 8;
 /// Fuel for each byte of a path that is followed here.
 const PATH_FUEL: u64 = 4;
 
@@ -220,6 +224,7 @@ impl Call<'_> {
         if input.len() as u64 > self.host.frame_max() {
             return Err(FBIG.into());
         }
+        self.guest.take_fuel(OPERATION_FUEL)?;
         let code = self.host.operate(op, input, self.guest)?;
         let (head, body) = frame::decode(self.host.answer()).ok_or(IO)?;
         if code < 0 {
@@ -285,6 +290,7 @@ impl Call<'_> {
         if count == 0 || count > SUBSCRIPTIONS_MAX {
             return Err(INVAL.into());
         }
+        self.guest.take_fuel(u64::from(count) * SUBSCRIPTION_FUEL)?;
         let mut all: Vec<[u8; SUBSCRIPTION_BYTES as usize]> = Vec::new();
         for n in 0..count {
             let at = subscriptions.wrapping_add(n * SUBSCRIPTION_BYTES);

@@ -14,6 +14,8 @@ mod cgi;
 
 /// Longest line of a log; a longer one is more than one.
 const LINE_BYTES_MAX: usize = 16 << 10;
+/// Fuel for each line, whatever it is.
+const LINE_FUEL: u64 = 16;
 
 /// What standard input and output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +64,14 @@ impl Streams {
     fn give(&mut self, bytes: Vec<u8>) {
         if self.read == self.input.len() {
             (self.input, self.read) = (bytes, 0);
-        } else {
-            self.input.extend(bytes);
+            return;
         }
+        // What was read is let go of now and then, however much is left.
+        if self.read > self.input.len() / 2 {
+            self.input.drain(..self.read);
+            self.read = 0;
+        }
+        self.input.extend(bytes);
     }
 }
 
@@ -117,33 +124,46 @@ impl Call<'_> {
             // It asks and asks, and never reads an answer.
             return Err(NOSPC.into());
         }
-        let lines = streams.manners == Manners::Lines;
-        let mut from = streams.output.len();
-        streams.output.extend(bytes);
-        loop {
-            let output = &self.host.wasi.streams.output;
-            // An operation is read whole; its body may be half as long again in base64.
-            let object = lines && output.first() == Some(&b'{');
-            let longest = if object { most / 2 * 3 + LINE_BYTES_MAX } else { LINE_BYTES_MAX };
-            let Some(end) = end_of_line(output, from, longest) else { return Ok(()) };
-            let line: Vec<u8> = self.host.wasi.streams.output.drain(..end).collect();
-            from = 0;
-            if object && self.operation(&line)? {
-                continue;
-            }
-            self.log("info", &line)?;
-        }
+        self.lines(false, bytes)
     }
 
     pub(super) fn write_errors(&mut self, bytes: &[u8]) -> Done {
-        let mut from = self.host.wasi.streams.errors.len();
-        self.host.wasi.streams.errors.extend(bytes);
-        while let Some(end) = end_of_line(&self.host.wasi.streams.errors, from, LINE_BYTES_MAX) {
-            let line: Vec<u8> = self.host.wasi.streams.errors.drain(..end).collect();
-            from = 0;
-            self.log("warn", &line)?;
+        self.lines(true, bytes)
+    }
+
+    /// Takes what is written to a stream that is log, line by line.
+    fn lines(&mut self, errors: bool, bytes: &[u8]) -> Done {
+        let streams = &mut self.host.wasi.streams;
+        let lines = streams.manners == Manners::Lines && !errors;
+        let stream = if errors { &mut streams.errors } else { &mut streams.output };
+        let mut text = std::mem::take(stream);
+        let (mut seen, mut done) = (text.len(), 0);
+        text.extend(bytes);
+        let result = loop {
+            let rest = &text[done..];
+            // An operation is read whole; its body may be half as long again in base64.
+            let object = lines && rest.first() == Some(&b'{');
+            let most = self.host.frame_max() as usize / 2 * 3;
+            let longest = if object { most + LINE_BYTES_MAX } else { LINE_BYTES_MAX };
+            let Some(end) = end_of_line(rest, seen, longest) else { break Ok(()) };
+            (seen, done) = (0, done + end);
+            let taken = self.take_line(object, errors, &rest[..end]);
+            if taken.is_err() {
+                break taken;
+            }
+        };
+        text.drain(..done);
+        let streams = &mut self.host.wasi.streams;
+        *(if errors { &mut streams.errors } else { &mut streams.output }) = text;
+        result
+    }
+
+    fn take_line(&mut self, object: bool, errors: bool, line: &[u8]) -> Done {
+        self.guest.take_fuel(LINE_FUEL)?;
+        if object && self.operation(line)? {
+            return Ok(());
         }
-        Ok(())
+        self.log(if errors { "warn" } else { "info" }, line)
     }
 
     /// Logs what stands on lines that have not ended.
@@ -225,6 +245,7 @@ impl Call<'_> {
         if input.len() as u64 > most {
             return Ok(refusal("limit", &format!("an input is at most {most} bytes")));
         }
+        self.guest.take_fuel(super::OPERATION_FUEL)?;
         self.host.operate(op, input, self.guest)?;
         let (mut head, body) = frame::decode(self.host.answer()).ok_or(IO)?;
         if !body.is_empty() {
@@ -234,19 +255,38 @@ impl Call<'_> {
             };
             head.insert(name.to_owned(), Value::String(body));
         }
-        let line = line_of(&Value::Object(head));
+        let line = line_of(&head);
         self.guest.take_fuel(line.len() as u64)?;
         Ok(line)
     }
 }
 
 fn refusal(code: &str, message: &str) -> Vec<u8> {
-    line_of(&json!({"code": code, "message": message}))
+    let head = [("code", code), ("message", message)];
+    line_of(&head.map(|(name, text)| (name.to_owned(), text.into())).into_iter().collect())
 }
 
-fn line_of(head: &Value) -> Vec<u8> {
-    let mut line = frame::spelled(head).into_bytes();
-    line.push(b'\n');
+/// A head as every node spells it. A body may be large and grow sixfold, so it is written once and in one place.
+fn line_of(head: &Map<String, Value>) -> Vec<u8> {
+    let grown =
+        |text: &str| text.bytes().map(|byte| if byte < b' ' { 6 } else { 2 }).sum::<usize>();
+    let texts = head.values().filter_map(Value::as_str);
+    let mut fields: Vec<_> = head.iter().collect();
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    let mut line = Vec::with_capacity(1024 + texts.map(grown).sum::<usize>());
+    line.push(b'{');
+    for (n, (name, value)) in fields.into_iter().enumerate() {
+        if n > 0 {
+            line.push(b',');
+        }
+        line.extend(Value::from(name.as_str()).to_string().bytes());
+        line.push(b':');
+        match value {
+            Value::String(text) => serde_json::to_writer(&mut line, text).expect("a text is JSON"),
+            other => line.extend(frame::spelled(other).bytes()),
+        }
+    }
+    line.extend(b"}\n");
     line
 }
 
