@@ -1,6 +1,6 @@
-;; Has a branch with 200,000 targets: it loads within the bounds of compiling.
+;; Has a branch with 65,000 targets: it loads within the bounds of compiling.
 ;; expect: done
-;; many: 200000 $out
+;; many: 65000 $out
 (module
   (memory (export "memory") 1)
   (func (export "daee_turn") (result i32)
