@@ -57,11 +57,8 @@ fn agents(image: &[u8], big: &[u8], out: &mut Figures) {
     let dir = tempfile::tempdir().expect("a folder for what was compiled");
     let config = RuntimeConfig::new(dir.path(), [7; 32]);
     let runtime = |warm_cells, isolation| {
-        let config = {
-            let _ = warm_cells;
-            config.clone().isolated(isolation)
-        };
-        Runtime::new(config).expect("a runtime")
+        let config = RuntimeConfig { warm_cells, ..config.clone() };
+        Runtime::new(config.isolated(isolation)).expect("a runtime")
     };
     let cells = runtime(4, Isolation::Process);
     let cold = runtime(0, Isolation::Process);
@@ -165,7 +162,8 @@ fn starts(runtime: &Runtime, name: &str, out: &mut Figures) {
         // The pool fills up again meanwhile, as between two leases.
         std::thread::sleep(Duration::from_millis(20));
         let from = now();
-        turn(&mut start(runtime, Launch::new(module.clone())));
+        let mut agent = start(runtime, Launch::new(module.clone()));
+        turn(&mut agent);
         times.push(from.elapsed());
     }
     out.put(name, micros(middle(times)) / 1000.0);
