@@ -315,3 +315,111 @@ impl Guest for Parts {
         if left < 0 { Err(HostStop::Fuel) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::testing::load;
+    use super::super::{Instance, Stop};
+    use super::*;
+
+    /// Remembers what it was called with.
+    #[derive(Default)]
+    struct Told {
+        calls: Vec<(Import, Vec<i64>)>,
+    }
+
+    impl Host for Told {
+        fn import(
+            &mut self,
+            import: Import,
+            args: &[i64],
+            guest: &mut dyn Guest,
+        ) -> Result<i32, HostStop> {
+            self.calls.push((import, args.to_vec()));
+            match import {
+                Import::proc_exit => Err(HostStop::Exit(args[0] as i32)),
+                Import::fd_close => panic!("the host fails"),
+                Import::random_get => Ok(i32::from(guest.write(args[0] as u32, b"host"))),
+                _ => Ok(-7),
+            }
+        }
+    }
+
+    fn instance(items: &str) -> (Box<dyn Instance>, Arc<Mutex<Told>>) {
+        let host = Arc::new(Mutex::new(Told::default()));
+        let code = load(&format!("(module {items})"));
+        let mut instance = code.instantiate(host.clone(), None).unwrap();
+        instance.set_fuel(1 << 20);
+        // Its store keeps what it needs of its code.
+        drop(code);
+        (instance, host)
+    }
+
+    #[test]
+    fn arguments_arrive_in_their_places_and_with_their_sign() {
+        let (mut instance, host) = instance(
+            r#"(import "wasi_snapshot_preview1" "path_open"
+                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            (func (export "run") (result i32)
+                (call $open (i32.const -1) (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5)
+                    (i64.const -6) (i64.const 0x7000000000000000) (i32.const 8) (i32.const 9)))"#,
+        );
+        assert_eq!(instance.call("run").unwrap(), -7);
+        let args = vec![-1, 2, 3, 4, 5, -6, 0x7000_0000_0000_0000, 8, 9];
+        assert_eq!(host.lock().unwrap().calls, [(Import::path_open, args)]);
+        assert_eq!((1 << 20) - instance.fuel(), 1 + 9 + 4 + HOST_CALL_FUEL);
+    }
+
+    #[test]
+    fn an_export_that_is_an_import_is_called_as_any() {
+        let (mut instance, host) = instance(
+            r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+            (export "run" (func $yield))"#,
+        );
+        for _ in 0..3 {
+            assert_eq!(instance.call("run").unwrap(), -7);
+        }
+        assert_eq!(host.lock().unwrap().calls.len(), 3);
+    }
+
+    #[test]
+    fn the_host_writes_to_the_guests_memory_and_to_nothing_else() {
+        let (mut instance, _) = instance(
+            r#"(import "wasi_snapshot_preview1" "random_get" (func $get (param i32 i32) (result i32)))
+            (memory 1)
+            (func (export "inside") (result i32) (call $get (i32.const 65532) (i32.const 4)))
+            (func (export "outside") (result i32) (call $get (i32.const 65533) (i32.const 4)))"#,
+        );
+        assert_eq!(instance.call("inside").unwrap(), 1);
+        assert_eq!(&instance.memory()[65532..], b"host");
+        assert_eq!(instance.call("outside").unwrap(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_no_export() {
+        let (mut instance, _) = instance(
+            r#"(memory (export "memory") 1)
+            (func (export "takes") (param i32) (result i32) (local.get 0))
+            (func (export "gives") (result i32 i32) (i32.const 1) (i32.const 2))"#,
+        );
+        for export in ["memory", "takes", "gives", "nothing"] {
+            assert!(matches!(instance.call(export), Err(Stop::Trap(_))), "{export}");
+        }
+    }
+
+    #[test]
+    fn the_host_ends_a_call_as_it_likes() {
+        let (mut instance, host) = instance(
+            r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+            (func (export "exit") (call $exit (i32.const 5)))
+            (func (export "panic") (result i32) (call $close (i32.const 0)))"#,
+        );
+        assert!(matches!(instance.call("exit"), Err(Stop::Host(HostStop::Exit(5)))));
+        let panics = panic::catch_unwind(AssertUnwindSafe(|| instance.call("panic")));
+        assert_eq!(*panics.unwrap_err().downcast::<&str>().unwrap(), "the host fails");
+        assert!(host.is_poisoned(), "and is not called again");
+    }
+}
