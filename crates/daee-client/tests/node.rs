@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use daee_client::{Call, ClientError, Market, NodeClient, NodeError};
 use daee_http::{Client, Roots};
-use daee_lifecycle::{LifecycleError, LogQuery};
+use daee_lifecycle::{LifecycleError, LogQuery, RecordingQuery};
 use daee_signer::Key;
 use daee_testkit::{BadGateway, Badness, TestChain, closed_port};
 use daee_types::{Address, Coded as _, DeploymentId, Domain, Fault, Sign};
 
-use kit::{Takes, TestNode, line, network, package};
+use kit::{Recorded, Takes, TestNode, line, network, package};
 
 const ID: DeploymentId = DeploymentId(1);
 const NODE: Address = Address([7; 20]);
@@ -49,6 +49,50 @@ async fn a_cursor_continues_behind_the_last_line() {
     let mut followed = client.follow(ID, Some(3)).await.unwrap();
     assert_eq!(followed.next().await.unwrap(), Some(line(4)));
     assert_eq!(followed.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_recording_comes_in_parts_and_one_that_fails_is_asked_for_again() {
+    let (node, wallet) = (node().await, Arc::new(Key::generate()));
+    let bytes = node.say(|words| {
+        words.recording.fails = 1;
+        words.recording.bytes.clone()
+    });
+    let query = RecordingQuery { from: Some(1), to: Some(9) };
+    let mut recording = signed_in(&node, &wallet).record(ID, query).await.unwrap();
+    assert_eq!(recording.info().to, 9);
+    let mut read = Vec::new();
+    while let Some(part) = recording.next().await.unwrap() {
+        read.extend(part);
+        assert_eq!(recording.read(), read.len() as u64);
+    }
+    assert_eq!(read, bytes);
+    assert_eq!(node.say(|words| words.recording.asked.clone()), [0, 0, 100, 200]);
+    let error = client(&node).record(ID, query).await.err().unwrap();
+    assert!(error.is(&LifecycleError::SignIn), "{error}");
+}
+
+#[tokio::test]
+async fn a_recording_that_is_not_what_the_node_said_is_none() {
+    let check = async |change: fn(&mut Recorded), says: &str| {
+        let (node, wallet) = (node().await, Arc::new(Key::generate()));
+        node.say(|words| change(&mut words.recording));
+        let query = RecordingQuery::default();
+        let mut recording = signed_in(&node, &wallet).record(ID, query).await.unwrap();
+        let error = loop {
+            match recording.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it was believed"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), "DAEE-U022", "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    check(|recording| recording.bytes[249] ^= 1, "not the one it named").await;
+    check(|recording| recording.info.sha256 = [9; 32], "not the one it named").await;
+    check(|recording| recording.info.bytes = 120, "20 are left").await;
+    check(|recording| recording.info.bytes = 500, "0 bytes").await;
 }
 
 #[tokio::test]

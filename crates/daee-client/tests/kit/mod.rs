@@ -26,12 +26,13 @@ use daee_http::{
 };
 use daee_lifecycle::{
     ContentAnswer, Gate, Level, LifecycleError, LogLine, NodeInfo, Phase, REQUEST_HEADER,
-    SESSION_HEADER, Sandbox, Spend, Status, UpdateAnswer,
+    RecordingInfo, SESSION_HEADER, Sandbox, Spend, Status, UpdateAnswer,
 };
 use daee_signer::recover;
 use daee_testkit::TestChain;
 use daee_types::{
-    Address, ByteSize, DeploymentId, Domain, MilliCpu, Resources, StateRoot, Timestamp,
+    Address, ArtifactHash, ByteSize, DeploymentId, Domain, EpochId, ManifestHash, MilliCpu,
+    Resources, StateRoot, Timestamp, sha256,
 };
 use futures_util::stream;
 
@@ -47,6 +48,41 @@ pub enum Takes {
     Fails,
 }
 
+/// A recording as the node gives it.
+pub struct Recorded {
+    /// What it says that it has.
+    pub info: RecordingInfo,
+    /// What it has.
+    pub bytes: Vec<u8>,
+    /// So many questions for a part it does not answer well.
+    pub fails: u32,
+    /// Each part that was asked for.
+    pub asked: Vec<u64>,
+}
+
+impl Recorded {
+    /// Bytes of one part.
+    pub const PART: usize = 100;
+
+    fn new() -> Self {
+        let bytes: Vec<u8> = (0..250).collect();
+        let info = RecordingInfo {
+            deployment: DeploymentId(1),
+            epoch: EpochId::new([3; 32]),
+            version: 1,
+            artifact_hash: ArtifactHash::ZERO,
+            manifest_hash: ManifestHash::ZERO,
+            runtime_version: 1,
+            from: 1,
+            to: 9,
+            state_root: StateRoot::ZERO,
+            bytes: bytes.len() as u64,
+            sha256: sha256(&bytes),
+        };
+        Self { info, bytes, fails: 0, asked: Vec::new() }
+    }
+}
+
 /// What the node says.
 pub struct Words {
     pub info: NodeInfo,
@@ -54,6 +90,7 @@ pub struct Words {
     pub update: Result<UpdateAnswer, LifecycleError>,
     pub takes: Takes,
     pub lines: Vec<LogLine>,
+    pub recording: Recorded,
     /// CIDs of blocks that it serves.
     pub kept: Vec<String>,
     /// Wallets that signed, in order.
@@ -85,6 +122,7 @@ impl TestNode {
             update: Err(LifecycleError::NotNow("nothing is pending".to_owned())),
             takes: Takes::Honestly,
             lines: (0..5).map(line).collect(),
+            recording: Recorded::new(),
             kept: Vec::new(),
             callers: Vec::new(),
             gate: Gate::new(domain, account, recover),
@@ -97,6 +135,8 @@ impl TestNode {
             .route("/v1/deployments/{id}", get(status))
             .route("/v1/deployments/{id}/logs", get(logs))
             .route("/v1/deployments/{id}/update", post(update))
+            .route("/v1/deployments/{id}/recordings", post(record))
+            .route("/v1/deployments/{id}/recordings/{sha256}", get(recording))
             .route("/private", get(private))
             .route("/host", get(host))
             .with_state(words.clone());
@@ -252,6 +292,34 @@ async fn update(State(words): Shared, request: Request) -> Response {
         Ok(answer) => json_answer(200, answer),
         Err(error) => error_answer(error.http_status(), error),
     }
+}
+
+async fn record(State(words): Shared, request: Request) -> Response {
+    let mut words = words.lock().unwrap();
+    match admit(&mut words, &request) {
+        Ok(_) => json_answer(200, &words.recording.info),
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn recording(State(words): Shared, request: Request) -> Response {
+    let mut words = words.lock().unwrap();
+    if let Err(refusal) = admit(&mut words, &request) {
+        return *refusal;
+    }
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let recording = &mut words.recording;
+    let name: String = recording.info.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(path.ends_with(&name), "{path}");
+    let offset: u64 = query.strip_prefix("offset=").unwrap().parse().unwrap();
+    recording.asked.push(offset);
+    if recording.fails > 0 {
+        recording.fails -= 1;
+        let error = LifecycleError::Outside("the disk is busy".to_owned());
+        return error_answer(error.http_status(), &error);
+    }
+    let left = recording.bytes.get(offset as usize..).unwrap_or_default();
+    left[..left.len().min(Recorded::PART)].to_vec().into_response()
 }
 
 async fn logs(State(words): Shared, request: Request) -> Response {
