@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use daee_state::{PAGE_BYTES, Page};
 use daee_types::{ByteSize, Timestamp};
@@ -204,8 +205,12 @@ impl<'a> Script<'a> {
                 return stream.write_all(&[&len.to_le_bytes()[..], bytes].concat()).ok();
             }
             1 => return stream.write_all(self.some()).ok(),
-            // An answer may be waited for, or not.
-            2 => return stream.read(&mut [0; 4096]).ok().map(|_| ()),
+            // An answer may be waited for, but not for ever: there may be none.
+            2 => {
+                stream.set_read_timeout(Some(Duration::from_millis(2))).ok()?;
+                let _ = stream.read(&mut [0; 4096]);
+                return stream.set_read_timeout(None).ok();
+            }
             3 => FromCell::Ready,
             4 => FromCell::Jailed(self.number() as u32),
             5 => FromCell::Refused {

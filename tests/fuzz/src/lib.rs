@@ -3,13 +3,17 @@
 mod blocks;
 mod car;
 mod cells;
+mod door;
 /// The compiler beside an interpreter.
 pub mod engine;
+mod lived;
 mod manifest;
 mod permission;
 mod policy;
+mod recording;
 mod signature;
 mod unixfs;
+mod wasi;
 mod wasm;
 
 /// A reader, and what must hold for any input to it.
@@ -30,12 +34,15 @@ pub const TARGETS: &[Target] = &[
     Target { name: "blocks", run: blocks::run, seeds: blocks::seeds },
     Target { name: "car", run: car::run, seeds: car::seeds },
     Target { name: "cells", run: cells::run, seeds: cells::seeds },
+    Target { name: "door", run: door::run, seeds: door::seeds },
     Target { name: "engine", run: engine::run, seeds: engine::seeds },
     Target { name: "manifest", run: manifest::run, seeds: manifest::seeds },
     Target { name: "permission", run: permission::run, seeds: permission::seeds },
     Target { name: "policy", run: policy::run, seeds: policy::seeds },
+    Target { name: "recording", run: recording::run, seeds: recording::seeds },
     Target { name: "signature", run: signature::run, seeds: signature::seeds },
     Target { name: "unixfs", run: unixfs::run, seeds: unixfs::seeds },
+    Target { name: "wasi", run: wasi::run, seeds: wasi::seeds },
     Target { name: "wasm", run: wasm::run, seeds: wasm::seeds },
 ];
 
