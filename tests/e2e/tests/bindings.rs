@@ -8,6 +8,7 @@ mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use cells::{logged, run, runtime};
 use daee_artifact::{Artifact, RunStyle, Verified};
 use daee_policy::{Permission, Permit, Policy};
 use daee_runtime::{
-    Agent, CallKey, Event, FetchAnswer, FetchRequest, Launch, Limits, Marks, Outcome, Outside,
-    OutsideError, Snapshot, Turned,
+    Agent, CallKey, Event, FetchAnswer, FetchRequest, Launch, Limits, Outcome, Outside,
+    OutsideError, Recording, Runtime, RuntimeConfig, Snapshot, Turned, replay,
 };
 use daee_state::Delta;
 use daee_testkit::{Program, Toolchain};
 use daee_transcript::Bodies;
-use daee_types::{ArtifactHash, ByteSize, Timestamp};
+use daee_types::{ArtifactHash, ByteSize, DeploymentId, EpochId, Timestamp};
 use oracle::{NOW, Oracle};
 use serde_json::{Map, Value, json};
 
@@ -420,27 +421,36 @@ struct Life {
     state: Vec<u8>,
 }
 
-/// Lives as the oracle in Rust does, and again to the same bytes.
+/// Lives as the oracle in Rust does, again in another cell to the same bytes, and runs again from its recording.
 fn same_life(language: &str, oracle: &Artifact<Verified>, style: Option<RunStyle>) {
-    let (expected, _) = live(&committed("oracle/oracle.wasm"), None);
-    let (life, marks) = live(oracle, style);
+    let (expected, ..) = live(&committed("oracle/oracle.wasm"), None);
+    let (life, recording, launch) = live(oracle, style);
     for (found, expected) in life.turns.iter().zip(&expected.turns) {
         assert_eq!(found, expected, "{language} {style:?}");
     }
     assert!(life == expected, "{language} {style:?}: the state differs");
-    let (again, other) = live(oracle, style);
+    let (again, other, _) = live(oracle, style);
     assert!(again == life, "{language} {style:?}: another cell sees another world");
-    assert_eq!(other, marks, "{language} {style:?}: another cell");
+    assert_eq!(other.claim, recording.claim, "{language} {style:?}: another cell");
+    let here = Runtime::new(RuntimeConfig::in_process()).expect("a runtime");
+    for runtime in [runtime(), here] {
+        let replayed = replay(&runtime, launch.clone(), &recording, |_| ControlFlow::Continue(()));
+        let replayed = replayed.unwrap_or_else(|error| panic!("{language} {style:?}: {error}"));
+        assert_eq!(replayed.turns, life.turns.len() as u64, "{language} {style:?}");
+        assert_eq!((replayed.to, replayed.observed), (recording.claim, 0), "{language} {style:?}");
+    }
 }
 
-fn live(oracle: &Artifact<Verified>, style: Option<RunStyle>) -> (Life, Marks) {
+fn live(oracle: &Artifact<Verified>, style: Option<RunStyle>) -> (Life, Recording, Launch) {
     let permissions = ["network_outbound:api.coingecko.com", "publish_to_chain"];
     let snapshot = Snapshot::new(STORAGE);
     let mut oracle = Oracle::start(oracle, style, MEMORY, policy(&permissions), snapshot);
     let mut turns = Vec::new();
+    let mut recording = Recording::begin(&mut oracle.agent, DeploymentId(1), EpochId::new([1; 32]));
     let mut turn = |oracle: &mut Oracle, event: Event| {
         let turned = oracle.turn(event);
-        oracle.agent.released(u64::MAX);
+        let released = oracle.agent.released(u64::MAX);
+        recording.extend([&turned.commit, &released], oracle.agent.marks());
         turns.push(seen(&turned));
     };
     let get = |method: &str, path: &str| Event::Http {
@@ -488,10 +498,9 @@ fn live(oracle: &Artifact<Verified>, style: Option<RunStyle>) -> (Life, Marks) {
     }
     turn(&mut oracle, get("GET", "/history"));
     turn(&mut oracle, Event::Stop { deadline: Timestamp(NOW + 1_000_000) });
-    let marks = oracle.agent.marks();
     let mut state = oracle.agent.state().clone();
     state.apply(Delta::forget_machine());
-    (Life { turns, state: state.encode() }, marks)
+    (Life { turns, state: state.encode() }, recording, oracle.launch)
 }
 
 /// What one turn shows. Why there is no price is said by each language in its words.

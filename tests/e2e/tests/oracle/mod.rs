@@ -24,6 +24,7 @@ pub const SOURCE: &str =
 /// An example agent in a cell.
 pub struct Oracle {
     pub agent: Agent,
+    pub launch: Launch,
     pub world: World,
     at: u64,
 }
@@ -42,8 +43,8 @@ impl Oracle {
         let limits = Limits { memory_max, ..Limits::default() };
         let launch = Launch { limits, policy, snapshot, ..Launch::new(module) };
         let world = World::default();
-        let agent = Agent::start(&runtime, launch, Box::new(world.clone())).expect("it starts");
-        Self { agent, world, at: NOW }
+        let started = Agent::start(&runtime, launch.clone(), Box::new(world.clone()));
+        Self { agent: started.expect("it starts"), launch, world, at: NOW }
     }
 
     pub fn turn(&mut self, event: Event) -> Turned {
