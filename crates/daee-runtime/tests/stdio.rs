@@ -126,6 +126,18 @@ fn who_asks_and_never_listens_is_stopped_and_not_the_node() {
     let mut agent = start(wat, RunStyle::Resident, &[], limits);
     let turned = agent.turn(Event::Start, NOW);
     assert!(matches!(turned.outcome, Outcome::Trap { .. }), "{:?}", turned.outcome);
+
+    // All at once is no way around it.
+    let many = "{\"op\":\"random\",\"bytes\":4096}\n".repeat(1000);
+    let one = r#""{\"op\":\"random\",\"bytes\":4096}\n""#;
+    assert!(wat.contains(one));
+    let wat = wat.replace(one, &format!("{many:?}"));
+    let wat = wat.replace("(i32.const 29)", "(i32.const 29000)");
+    let mut agent = start(&wat, RunStyle::Resident, &[], limits);
+    let turned = agent.turn(Event::Start, NOW);
+    assert!(matches!(turned.outcome, Outcome::Trap { .. }), "{:?}", turned.outcome);
+    let asked = format!("{:?}", common::entries(&turned.commit.transcript));
+    assert!(asked.matches("random").count() < 40, "{asked}");
 }
 
 #[test]

@@ -318,9 +318,9 @@ impl Call<'_> {
         used_at: u32,
     ) -> Done {
         let (root, number) = self.host.wasi.table.directory(fd, table::READDIR)?;
-        if cookie == 0 {
+        if cookie == 0 || self.host.wasi.table.get(fd)?.listing.is_empty() {
             let listing = self.listing(root, number)?;
-            self.host.wasi.table.get_mut(fd)?.listing = listing;
+            self.host.wasi.table.list(fd, listing)?;
         }
         // Room that is not there is not written to, even where little of it is needed.
         self.guest.bytes(at, len).ok_or(FAULT)?;

@@ -120,10 +120,6 @@ impl Call<'_> {
             streams.output.extend(bytes);
             return Ok(());
         }
-        if streams.manners == Manners::Lines && streams.input.len() - streams.read > 2 * most {
-            // It asks and asks, and never reads an answer.
-            return Err(NOSPC.into());
-        }
         self.lines(false, bytes)
     }
 
@@ -218,6 +214,11 @@ impl Call<'_> {
         self.guest.take_fuel(line.len() as u64)?;
         let Ok(Value::Object(mut head)) = serde_json::from_slice(line) else { return Ok(false) };
         let Some(Value::String(op)) = head.remove("op") else { return Ok(false) };
+        let streams = &self.host.wasi.streams;
+        if (streams.input.len() - streams.read) as u64 > self.host.frame_max() {
+            // It asks and asks, and does not read its answers.
+            return Err(NOSPC.into());
+        }
         let body = match (head.remove("body"), head.remove("body_base64")) {
             (None, None) => Some(Vec::new()),
             (Some(Value::String(text)), None) => Some(text.into_bytes()),

@@ -6,6 +6,9 @@ use super::errno::{BADF, MFILE, NOTCAPABLE, NOTDIR};
 /// Most descriptors open at once.
 pub(super) const FDS_MAX: usize = 1024;
 
+/// Most names that are kept of directories that are read.
+const LISTED_MAX: usize = 40_000;
+
 pub(super) const DATASYNC: u64 = 1 << 0;
 pub(super) const READ: u64 = 1 << 1;
 pub(super) const SEEK: u64 = 1 << 2;
@@ -171,6 +174,16 @@ impl Table {
         }
     }
 
+    /// Keeps what is in a directory. Others are listed anew if all together are too many.
+    pub(super) fn list(&mut self, fd: u32, listing: Vec<Entry>) -> Result<(), i32> {
+        let all: usize = self.0.iter().flatten().map(|open| open.listing.len()).sum();
+        if all + listing.len() > LISTED_MAX {
+            self.0.iter_mut().flatten().for_each(|open| open.listing = Vec::new());
+        }
+        self.get_mut(fd)?.listing = listing;
+        Ok(())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= FDS_MAX && self.0.iter().all(Option::is_some)
     }
@@ -209,5 +222,25 @@ impl Table {
             What::File(Root::State, found) => number.is_none_or(|number| number == found),
             _ => false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_many_directories_are_not_all_kept() {
+        let entry = || Entry { name: "name".into(), inode: 1, directory: false };
+        let listing = || std::iter::repeat_with(entry).take(10_000).collect::<Vec<_>>();
+        let mut table = Table::new();
+        for _ in 0..100 {
+            let open = Open::new(What::Directory(Root::State, 0), READDIR, 0);
+            let fd = table.add(open).unwrap();
+            table.list(fd, listing()).unwrap();
+            assert_eq!(table.get(fd).unwrap().listing.len(), 10_000);
+            let all: usize = table.0.iter().flatten().map(|open| open.listing.len()).sum();
+            assert!(all <= LISTED_MAX, "{all}");
+        }
     }
 }
