@@ -14,6 +14,10 @@ use crate::spawn::{self, Child, Role, Start};
 /// How long a new cell may take until it is ready.
 pub(crate) const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the next cell waits, so that it does not come in the way of the agent that took its place: making a
+/// process stops the memory of this one.
+const AFTER: Duration = Duration::from_millis(20);
+
 /// A cell that nothing is in yet.
 #[derive(Debug)]
 pub(crate) struct Empty {
@@ -64,7 +68,7 @@ impl Warm {
     /// Begins to fill a stock of so many.
     pub(crate) fn new(cells: Arc<Cells>, wanted: usize) -> Self {
         let warm = Self { cells, wanted, stock: Arc::default() };
-        warm.refill();
+        warm.refill(Duration::ZERO);
         warm
     }
 
@@ -76,15 +80,16 @@ impl Warm {
         {
             taken = lock(&self.stock).ready.pop();
         }
-        self.refill();
+        self.refill(AFTER);
         taken
     }
 
-    fn refill(&self) {
+    fn refill(&self, after: Duration) {
         let mut stock = lock(&self.stock);
         while stock.ready.len() + stock.coming < self.wanted {
             let (cells, place) = (self.cells.clone(), self.stock.clone());
             let start = move || {
+                std::thread::sleep(after);
                 let started = Empty::start(&cells);
                 let mut stock = lock(&place);
                 stock.coming -= 1;

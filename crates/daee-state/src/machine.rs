@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use daee_types::{
     Word, keccak256,
@@ -16,11 +16,31 @@ pub type Page = Arc<[u8; PAGE_BYTES]>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     pub(crate) page_count: u32,
-    pub(crate) pages: BTreeMap<u32, Page>,
-    pub(crate) hashes: BTreeMap<u32, Word>,
+    pub(crate) pages: BTreeMap<u32, Hashed>,
     pub(crate) globals: Vec<u8>,
     pub(crate) table_digest: Word,
 }
+
+/// A page, and its hash once a root was asked for: hashing costs more than the turn that wrote it.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashed {
+    page: Page,
+    hash: OnceLock<Word>,
+}
+
+impl Hashed {
+    pub(crate) fn hash(&self) -> &Word {
+        self.hash.get_or_init(|| page_hash(&self.page))
+    }
+}
+
+impl PartialEq for Hashed {
+    fn eq(&self, other: &Self) -> bool {
+        self.page == other.page
+    }
+}
+
+impl Eq for Hashed {}
 
 /// What a turn changed in a [`Machine`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +62,7 @@ impl Machine {
     }
     /// The pages that are not all zeros.
     pub fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
-        self.pages.iter().map(|(at, page)| (*at, page))
+        self.pages.iter().map(|(at, hashed)| (*at, &hashed.page))
     }
     /// All globals, as the engine lays them out.
     pub fn globals(&self) -> &[u8] {
@@ -56,16 +76,13 @@ impl Machine {
     pub(crate) fn apply(&mut self, delta: MachineDelta) {
         self.page_count = delta.page_count;
         for (at, page) in delta.pages {
-            if page.iter().all(|byte| *byte == 0) {
+            if *page == [0; PAGE_BYTES] {
                 self.pages.remove(&at);
-                self.hashes.remove(&at);
             } else {
-                self.hashes.insert(at, page_hash(&page));
-                self.pages.insert(at, page);
+                self.pages.insert(at, Hashed { page, hash: OnceLock::new() });
             }
         }
-        self.pages.retain(|at, _| *at < delta.page_count);
-        self.hashes.retain(|at, _| *at < delta.page_count);
+        self.pages.split_off(&delta.page_count);
         self.globals = delta.globals;
         self.table_digest = delta.table_digest;
     }
@@ -73,7 +90,7 @@ impl Machine {
     pub(crate) fn to_delta(&self) -> MachineDelta {
         MachineDelta {
             page_count: self.page_count,
-            pages: self.pages.iter().map(|(at, page)| (*at, page.clone())).collect(),
+            pages: self.pages().map(|(at, page)| (at, page.clone())).collect(),
             globals: self.globals.clone(),
             table_digest: self.table_digest,
         }

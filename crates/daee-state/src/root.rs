@@ -72,8 +72,8 @@ fn directory(files: &Files, found: &Directory, depth: usize) -> Word {
 
 /// Pages under their numbers; pages of zeros are left out, the size of the memory is not.
 fn memory(machine: &Machine) -> Word {
-    let pages =
-        machine.hashes.iter().map(|(at, hash)| leaf(&[&word_of((*at).into()), hash])).collect();
+    let pages = machine.pages.iter();
+    let pages = pages.map(|(at, page)| leaf(&[&word_of((*at).into()), page.hash()])).collect();
     let mut input = [0; 64];
     input[..32].copy_from_slice(&word_of(machine.page_count.into()));
     input[32..].copy_from_slice(&tree(pages));
