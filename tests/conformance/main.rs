@@ -28,8 +28,8 @@ const LETTERS: &[(&str, &str)] = &[
     ("crates/daee-host", "N"),
     ("crates/daee-client", "U"),
     ("crates/daee-devnet", "B"),
-    // What an upgrade widens has a letter of its own.
-    ("crates/daee-verdict", "VW"),
+    // What an upgrade widens has a letter of its own, and what running again shows.
+    ("crates/daee-verdict", "VWJ"),
     ("bins/daee-deploy", "Y"),
 ];
 
