@@ -183,7 +183,7 @@ fn the_first_thing_that_differs_is_named() {
         let answer = b"\x02\0\0\0{}";
         let places = recording.transcript.windows(answer.len());
         let at = places.enumerate().filter(|(_, bytes)| *bytes == answer).map(|(at, _)| at);
-        let last = at.last().unwrap();
+        let last = at.max().unwrap();
         // Behind the head and the length of the body.
         recording.transcript[last + answer.len() + 4] ^= 1;
     };
