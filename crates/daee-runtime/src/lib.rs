@@ -50,4 +50,4 @@ pub use runtime::{
 pub use snapshot::Snapshot;
 
 /// Stands in every checkpoint. Two nodes with the same number end the same reproducible turn the same way.
-pub const RUNTIME_VERSION: u32 = 1;
+pub const RUNTIME_VERSION: u32 = 2;
