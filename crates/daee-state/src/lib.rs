@@ -6,6 +6,7 @@ mod files;
 mod machine;
 mod root;
 mod state;
+mod tree;
 
 pub use delta::{Delta, Effect};
 pub use draft::{Draft, Expected, StateError};

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::tree::Tree;
 use daee_types::{
     Word, keccak256,
     wire::{Reader, WireError, Writer},
@@ -13,13 +14,25 @@ pub const PAGE_BYTES: usize = 4096;
 pub type Page = Arc<[u8; PAGE_BYTES]>;
 
 /// The memory and globals of a reactor between two turns. Pages of zeros are not stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     pub(crate) page_count: u32,
     pub(crate) pages: BTreeMap<u32, Hashed>,
     pub(crate) globals: Vec<u8>,
     pub(crate) table_digest: Word,
+    pub(crate) tree: Tree,
 }
+
+impl PartialEq for Machine {
+    fn eq(&self, other: &Self) -> bool {
+        self.page_count == other.page_count
+            && self.pages == other.pages
+            && self.globals == other.globals
+            && self.table_digest == other.table_digest
+    }
+}
+
+impl Eq for Machine {}
 
 /// A page, and its hash once a root was asked for: hashing costs more than the turn that wrote it.
 #[derive(Clone, Debug)]
@@ -77,12 +90,18 @@ impl Machine {
         self.page_count = delta.page_count;
         for (at, page) in delta.pages {
             if *page == [0; PAGE_BYTES] {
-                self.pages.remove(&at);
+                if self.pages.remove(&at).is_some() {
+                    self.tree.moved();
+                }
+            } else if self.pages.insert(at, Hashed { page, hash: OnceLock::new() }).is_some() {
+                self.tree.changed(at);
             } else {
-                self.pages.insert(at, Hashed { page, hash: OnceLock::new() });
+                self.tree.moved();
             }
         }
-        self.pages.split_off(&delta.page_count);
+        if !self.pages.split_off(&delta.page_count).is_empty() {
+            self.tree.moved();
+        }
         self.globals = delta.globals;
         self.table_digest = delta.table_digest;
     }

@@ -72,11 +72,11 @@ fn directory(files: &Files, found: &Directory, depth: usize) -> Word {
 
 /// Pages under their numbers; pages of zeros are left out, the size of the memory is not.
 fn memory(machine: &Machine) -> Word {
-    let pages = machine.pages.iter();
-    let pages = pages.map(|(at, page)| leaf(&[&word_of((*at).into()), page.hash()])).collect();
+    let pages =
+        machine.tree.root(&machine.pages, |at, page| leaf(&[&word_of(at.into()), page.hash()]));
     let mut input = [0; 64];
     input[..32].copy_from_slice(&word_of(machine.page_count.into()));
-    input[32..].copy_from_slice(&tree(pages));
+    input[32..].copy_from_slice(&pages);
     keccak256(input)
 }
 
@@ -91,25 +91,30 @@ fn leaf(words: &[&Word]) -> Word {
 
 /// `keccak(0x02, count, top)`; pairs are `keccak(0x01, left, right)`, an odd one moves up as it is.
 fn tree(mut level: Vec<Word>) -> Word {
-    let count = level.len() as u64;
+    let count = level.len();
     while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => {
-                    let mut input = [0x01; 65];
-                    input[1..33].copy_from_slice(left);
-                    input[33..].copy_from_slice(right);
-                    keccak256(input)
-                }
-                [single] => *single,
-                _ => unreachable!("chunks of two have one or two items"),
-            })
-            .collect();
+        level = level.chunks(2).map(pair).collect();
     }
+    counted(count, level.first())
+}
+
+pub(crate) fn pair(two: &[Word]) -> Word {
+    match two {
+        [left, right] => {
+            let mut input = [0x01; 65];
+            input[1..33].copy_from_slice(left);
+            input[33..].copy_from_slice(right);
+            keccak256(input)
+        }
+        [single] => *single,
+        _ => unreachable!("chunks of two have one or two items"),
+    }
+}
+
+pub(crate) fn counted(count: usize, top: Option<&Word>) -> Word {
     let mut input = [0x02; 65];
-    input[1..33].copy_from_slice(&word_of(count));
-    input[33..].copy_from_slice(&level.first().copied().unwrap_or_default());
+    input[1..33].copy_from_slice(&word_of(count as u64));
+    input[33..].copy_from_slice(&top.copied().unwrap_or_default());
     keccak256(input)
 }
 
