@@ -107,12 +107,11 @@ const AGENTS: &[&str] = &[
     "turn us",
     "start in a warm cell ms",
     "start in a cold cell ms",
-    "restore of 64 MiB ms",
+    "hibernated with 64 MiB, to its next answer ms",
+    "a checkpoint of 64 MiB, to its first answer ms",
     "an endless turn over its wall time ms",
     "99 of 100 turns within us",
     "beside an agent that loops us",
-    "100,000 cycles, resident MiB more",
-    "100,000 cycles, address space MiB more",
     "1,000 agents alive after s",
     "private memory of an idle cell KiB",
     "10,000 hibernated, KiB each",
@@ -128,12 +127,13 @@ fn report(agents: &Figures, ours: &Figures, theirs: &Figures) -> Result<Report, 
     let mut report = Report::new("sandbox");
     for name in AGENTS {
         let (shown, unit) = match name.rsplit_once(' ') {
-            Some((shown, unit)) if UNITS.contains(&unit) => {
-                (shown, UNITS[UNITS.iter().position(|one| *one == unit).unwrap_or(0)])
-            }
+            Some((shown, unit)) if UNITS.contains(&unit) => (shown, unit),
             _ => (*name, ""),
         };
         report.figure(shown, get(agents, name)?, unit);
+    }
+    for name in ["100,000 cycles, resident KiB more", "100,000 cycles, address space KiB more"] {
+        report.figure(name.replace(" KiB", ""), get(ours, name)?, "KiB");
     }
     for (name, shown, unit) in BESIDE {
         let (ours, theirs) = (get(ours, name)?, get(theirs, name)?);
