@@ -203,11 +203,10 @@ impl AgentStore {
             entry_next: self.last.entry_next,
         };
         let mut bodies = Vec::new();
-        let mut fresh = Vec::new();
+        let mut fresh = HashSet::new();
         for (word, body) in written.bodies {
-            if !self.bodies.contains(word) && !fresh.contains(word) {
+            if !self.bodies.contains(word) && fresh.insert(*word) {
                 record::put_body(&mut bodies, word, body).ok_or(TOO_LONG)?;
-                fresh.push(*word);
             }
         }
         let record = Record {
