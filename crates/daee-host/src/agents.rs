@@ -14,16 +14,16 @@ use daee_runtime::{
     Agent, Answer, Commit, Event, Launch, Outcome, Outside, RunStyle, Runtime, Snapshot, Turned,
 };
 use daee_state::{Delta, Effect};
-use daee_store::{AgentStore, Durable, LogReader, Written};
+use daee_store::{AgentStore, Durable, LogReader, StoreError, Written};
 use daee_types::{ByteSize, DeploymentId, EpochId, Timestamp, Word};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock,
     envelope::{self, Head},
+    intent,
     mailbox::{self, Mailbox, NotTaken, mailbox},
     node::{Marks, Version},
-    outside,
     share::CpuShare,
 };
 
@@ -43,6 +43,8 @@ const DELTAS_MAX: u32 = 512;
 const TURNS_BYTES_MAX: u64 = 64 << 20;
 /// Longest sleep of a thread whose agent waits for nothing.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// How long whoever asks over HTTP waits for where an agent stands.
+const LOOK_TIME: Duration = Duration::from_secs(2);
 /// What the agent's `stop` turn may take.
 const STOP_MILLIS: u64 = 5_000;
 /// The name of the timer events that the manifest's `schedule` makes.
@@ -223,6 +225,11 @@ impl AgentHandle {
         answer.await.ok()
     }
 
+    /// The same; none as well if it does not say so soon.
+    pub async fn look_soon(&self) -> Option<Standing> {
+        tokio::time::timeout(LOOK_TIME, self.look()).await.ok().flatten()
+    }
+
     /// Lets the thread finish what it has begun, and end.
     pub async fn end(&self) {
         // An error means that it has ended already.
@@ -355,6 +362,20 @@ struct Served {
     resting_until: Timestamp,
 }
 
+/// Why a new version did not take over.
+enum NotSwitched {
+    /// Nothing has happened to the old one.
+    Before(String),
+    /// The disk has what the old one does not know of: it can only be read again.
+    HalfWay(String),
+}
+
+impl From<String> for NotSwitched {
+    fn from(why: String) -> Self {
+        Self::Before(why)
+    }
+}
+
 /// What wakes the thread.
 enum Wake {
     Command(Command),
@@ -472,8 +493,15 @@ impl Served {
                 sealed?;
             }
             Command::Upgrade { plan, from, reply } => {
-                let tried = self.upgrade(*plan, from);
-                let _ = reply.send(tried);
+                let (tried, fatal) = match self.upgrade(*plan, from) {
+                    Ok(()) => (Ok(()), false),
+                    Err(NotSwitched::Before(why)) => (Err(why), false),
+                    Err(NotSwitched::HalfWay(why)) => (Err(why), true),
+                };
+                let _ = reply.send(tried.clone());
+                if fatal {
+                    tried?;
+                }
             }
             Command::Released { upto_turn } => {
                 let commit = self.agent.released(upto_turn);
@@ -653,7 +681,7 @@ impl Served {
 
     /// Ends the turn in which the node ended before, if it had begun something outside.
     fn interrupted(&mut self, path: &Path) -> Result<(), String> {
-        let Some((transcript, bodies)) = outside::read_intent(path) else { return Ok(()) };
+        let Some((transcript, bodies)) = intent::read(path) else { return Ok(()) };
         match self.agent.interrupted(&transcript, &bodies) {
             Ok(Some(commit)) => self.keep(&commit, Durable::Now),
             Ok(None) => Ok(()),
@@ -666,7 +694,7 @@ impl Served {
 
     /// The new version runs beside the old one until its first turn is kept; nothing of the old one is
     /// touched before.
-    fn upgrade(&mut self, plan: Plan, from_version: String) -> Result<(), String> {
+    fn upgrade(&mut self, plan: Plan, from_version: String) -> Result<(), NotSwitched> {
         let text = |error: daee_types::wire::WireError| error.to_string();
         let copy = Snapshot::decode(&self.agent.snapshot()).map_err(text)?.without_machine();
         let (marks, begins) = (self.marks(), copy.encode());
@@ -676,7 +704,8 @@ impl Served {
             Agent::start(&self.runtime, launch, plan.outside).map_err(|e| e.to_string())?;
         let turned = next.turn(Event::Upgraded { from_version }, clock::now());
         if !turned.outcome.is_kept() {
-            return Err(format!("its first turn was not kept: {}", turned.outcome));
+            let why = format!("its first turn was not kept: {}", turned.outcome);
+            return Err(NotSwitched::Before(why));
         }
         // The record of the turn first, without what it did: a crash before the new base is written leaves
         // the old version as it was, and a transcript that says what was tried.
@@ -684,15 +713,16 @@ impl Served {
         let commit = Commit { delta: nothing, ..turned.commit };
         let before = self.store.last();
         self.keep(&commit, Durable::Now)?;
+        let half_way = |error: StoreError| NotSwitched::HalfWay(error.to_string());
         let begin = Head { marks, ..head_of(&mut next, plan.version) };
         let begin = envelope::write_base(&begin, &begins);
-        self.store.start(before, &begin).map_err(|error| error.to_string())?;
+        self.store.start(before, &begin).map_err(half_way)?;
         let base = base_of(&mut next, plan.version);
         let rebased = match resident {
             true => self.store.rebase(&base),
             false => self.store.rebase_start(&base),
         };
-        rebased.map_err(|error| error.to_string())?;
+        rebased.map_err(half_way)?;
         self.version = plan.version;
         self.agent = next;
         (self.resident, self.turns_since_birth) = (resident, 1);

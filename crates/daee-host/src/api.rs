@@ -33,7 +33,7 @@ use crate::{
     clock, endpoint, envelope,
     host::Shared,
     peers::{CHECKPOINT_MAX, DIGEST_HEADER},
-    worker::blocking,
+    worker::{blocking, blocking_in_turn},
 };
 
 /// How long a call that waits for the chain or the agent is held open.
@@ -320,10 +320,7 @@ impl Api {
         let id = deployment.id;
         let agent = shared.agent(id);
         let marks = match &agent {
-            Some(agent) => {
-                let look = timeout(Duration::from_secs(2), agent.look()).await;
-                look.ok().flatten().map(|standing| standing.head.marks)
-            }
+            Some(agent) => agent.look_soon().await.map(|standing| standing.head.marks),
             None => shared.sealed(id).map(|sealed| sealed.marks),
         };
         let face = agent.as_ref().map(|agent| agent.face());
@@ -442,14 +439,14 @@ impl Api {
         // What a state may weigh is bounded by what the tenant pays for, and by its quota.
         let max = deployment.terms.resources.memory.0.saturating_add(ByteSize::mib(384).0);
         let max = usize::try_from(max.min(CHECKPOINT_MAX.0)).unwrap_or(usize::MAX);
-        let taking =
-            self.taking.acquire().await.map_err(|e| LifecycleError::Node(e.to_string()))?;
+        let turn = self.taking.clone().acquire_owned().await;
+        let turn = turn.map_err(|error| LifecycleError::Node(error.to_string()))?;
         let body = to_bytes(body, max).await.map_err(|_| malformed("it is too large"))?;
         if sha256(&body) != digest {
             return Err(malformed("the body is not what was signed"));
         }
         let (store, opened) = (self.shared.store.clone(), deployment.state_root);
-        let kept = blocking(move || {
+        let kept = blocking_in_turn(turn, move || {
             let read = envelope::read(&body).map_err(|error| error.to_string())?;
             if read.1.state.root() != root {
                 return Err("the state does not have this root".to_owned());
@@ -461,7 +458,6 @@ impl Api {
         })
         .await
         .map_err(LifecycleError::Node)?;
-        drop(taking);
         kept.map_err(LifecycleError::Node)?;
         Ok(CheckpointInfo { seq: 0, time: clock::now(), state_root: root, opened: false })
     }

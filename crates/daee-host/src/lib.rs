@@ -10,6 +10,7 @@ mod endpoint;
 mod envelope;
 mod error;
 mod host;
+mod intent;
 mod mailbox;
 pub mod node;
 mod outside;

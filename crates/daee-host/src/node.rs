@@ -655,7 +655,10 @@ impl Node {
             return;
         };
         hold.tried = Some(tried.number);
-        hold.serving = Serving::Running;
+        // Its thread may have ended over it, and that be known already.
+        if hold.serving == Serving::Upgrading {
+            hold.serving = Serving::Running;
+        }
         if switched {
             hold.record.version = tried;
             // The new version is accepted by the first opened leaf that names it.
@@ -678,7 +681,7 @@ impl Node {
             return;
         };
         let Some(marks) = marks else {
-            if hold.serving == Serving::Running {
+            if matches!(hold.serving, Serving::Running | Serving::Upgrading) {
                 hold.serving = Serving::Failed(now.plus_millis(RETRY_MILLIS));
             }
             return;

@@ -6,7 +6,11 @@ use std::{
     fs,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use daee_lifecycle::{LifecycleError, RECORDING_PART_MAX, RecordingInfo, RecordingQuery};
@@ -21,7 +25,7 @@ use crate::{
     envelope::{self, Head},
     host::Shared,
     node::Marks,
-    worker::blocking,
+    worker::{blocking, blocking_in_turn},
 };
 
 /// What recordings may take on this disk. The oldest is dropped first.
@@ -31,7 +35,7 @@ const EXTENSION: &str = "run";
 /// The files, and whose turn it is to make one: each is held in memory until it is on disk.
 pub(crate) struct Recordings {
     dir: PathBuf,
-    making: Semaphore,
+    making: Arc<Semaphore>,
 }
 
 /// A place in an agent's past.
@@ -49,7 +53,7 @@ impl Recordings {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(&dir)?,
         }
-        Ok(Self { dir, making: Semaphore::new(1) })
+        Ok(Self { dir, making: Arc::new(Semaphore::new(1)) })
     }
 
     /// Puts one together.
@@ -59,17 +63,18 @@ impl Recordings {
         id: DeploymentId,
         query: RecordingQuery,
     ) -> Result<RecordingInfo, LifecycleError> {
-        let _turn = self.making.acquire().await.map_err(|e| LifecycleError::Node(e.to_string()))?;
         let running = match shared.agent(id) {
             Some(agent) => {
-                let standing = agent.look().await;
+                let standing = agent.look_soon().await;
                 let busy = || LifecycleError::Outside("the agent has too much to do now".into());
                 Some((agent.epoch, agent.logs.clone(), standing.ok_or_else(busy)?))
             }
             None => None,
         };
+        let turn = self.making.clone().acquire_owned().await;
+        let turn = turn.map_err(|error| LifecycleError::Node(error.to_string()))?;
         let (store, dir) = (shared.store.clone(), self.dir.clone());
-        let made = blocking(move || {
+        let made = blocking_in_turn(turn, move || {
             let (epoch, reader, now) = match running {
                 Some(running) => running,
                 None => {
@@ -164,9 +169,8 @@ pub(crate) fn make(
     drop(base);
     let bytes = recording.encode();
     let sha256 = sha256(&bytes);
-    let (path, fresh) = (path(dir, id, &sha256), dir.join("fresh"));
     let io = |error: io::Error| LifecycleError::Node(format!("the recording is not kept: {error}"));
-    fs::write(&fresh, &bytes).and_then(|()| fs::rename(&fresh, &path)).map_err(io)?;
+    keep(dir, &path(dir, id, &sha256), &bytes).map_err(io)?;
     Ok(RecordingInfo {
         deployment: id,
         epoch,
@@ -248,6 +252,19 @@ fn needed(
 
 pub(crate) fn path(dir: &Path, id: DeploymentId, sha256: &Word) -> PathBuf {
     dir.join(format!("{id}-{}.{EXTENSION}", hex(sha256)))
+}
+
+/// Puts a file there whole or not at all, through one that nobody else writes.
+fn keep(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let fresh = dir.join(format!("fresh-{}-{count}", process::id()));
+    let kept = fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, path));
+    if kept.is_err() {
+        // One that stays goes when room is made, or when the node starts.
+        let _ = fs::remove_file(&fresh);
+    }
+    kept
 }
 
 /// Drops the oldest files over the bound, but for this one.
@@ -376,5 +393,28 @@ mod tests {
         check(41, 20, None);
         let nothing = choose(&[place(5, 1)], place(5, 1), RecordingQuery::default());
         assert!(nothing.unwrap_err().contains("nothing ran"));
+    }
+
+    #[test]
+    fn a_recording_is_kept_under_its_own_name_however_many_are_made_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        std::thread::scope(|scope| {
+            for own in 0..8_u8 {
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        keep(dir, &dir.join(own.to_string()), &[own; 10_000]).unwrap();
+                    }
+                });
+            }
+        });
+        for own in 0..8_u8 {
+            assert_eq!(fs::read(dir.join(own.to_string())).unwrap(), [own; 10_000]);
+        }
+        fs::create_dir(dir.join("taken")).unwrap();
+        assert!(keep(dir, &dir.join("taken"), b"x").is_err());
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 9, "what failed is gone");
+        drop(Recordings::open(dir.to_owned()).unwrap());
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 0, "and so is what was there before");
     }
 }

@@ -10,13 +10,14 @@ use daee_runtime::{Launch, Limits, Module, Snapshot};
 use daee_state::Effect;
 use daee_store::AgentStore;
 use daee_types::{Coded as _, DeploymentId, EpochId, StateRoot, Word};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::{
     agents::{self, AgentHandle, Beginning, Kept, Plan, Replay, Sealed, Told},
     content::Package,
     envelope,
     host::Shared,
+    intent::IntentFile,
     node::{Event, From, Marks, Version},
     outside::AgentOutside,
     publish,
@@ -228,7 +229,7 @@ impl Worker {
             egress: shared.egress.clone(),
             content: shared.content.clone(),
             runtime: tokio::runtime::Handle::current(),
-            intent: intent.clone(),
+            intent: intent.clone().map(IntentFile::at),
         };
         let launch = Launch {
             module,
@@ -334,4 +335,44 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|error| format!("a task died: {error}"))
+}
+
+/// The same in turn: whoever is next waits until the work is done, even if nobody waits for this one any more.
+pub(crate) async fn blocking_in_turn<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    blocking(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_keeps_its_turn() {
+        let turns = Arc::new(Semaphore::new(1));
+        let turn = turns.clone().acquire_owned().await.unwrap();
+        let (go, gone) = channel();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let asked = tokio::spawn(blocking_in_turn(turn, move || {
+            begin.send(()).unwrap();
+            gone.recv().unwrap();
+        }));
+        begun.await.unwrap();
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+        assert_eq!(turns.available_permits(), 0);
+        go.send(()).unwrap();
+        drop(turns.acquire().await.unwrap());
+    }
 }

@@ -8,7 +8,10 @@ use daee_types::{ArtifactHash, sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::recording::{self, Failed};
+use crate::{
+    intent::IntentFile,
+    recording::{self, Failed},
+};
 
 /// Keeps every turn and answers nothing.
 const QUIET: &str = r#"(module (memory (export "memory") 1)
@@ -291,6 +294,28 @@ async fn each_version_is_run_again_with_its_own_package() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_the_disk_has_half_of_ends_the_agent_and_the_old_version_goes_on_from_there()
+ {
+    let next = QUIET.replace("memory\") 1", "memory\") 2");
+    let mut world = World::start(QUIET, &Beginning::Start).await;
+    world.ask().await.unwrap();
+    let away = world.dir.path().join("away");
+    std::fs::rename(world.lease(), &away).unwrap();
+    world.handle.upgrade(plan(&next, SECOND, 2), FIRST.into()).await.unwrap_err();
+    world.end().await;
+    assert!(matches!(world.words.recv().await, Some(Told::Ended(_))));
+    std::fs::rename(&away, world.lease()).unwrap();
+    let opened = AgentStore::open(world.lease()).unwrap().unwrap();
+    let (head, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
+    assert_eq!((head.version.number, opened.deltas.len()), (1, 3));
+    let mut plan = plan(QUIET, FIRST, 1);
+    plan.launch.snapshot = snapshot;
+    world.again(plan, Kept::There(Box::new(opened.store), opened.reader));
+    world.ask().await.unwrap();
+    assert_eq!(world.handle.look().await.unwrap().head.marks.turn, 4);
+}
+
+#[tokio::test]
 async fn a_turn_that_the_node_did_not_live_to_end_is_run_again_as_far_as_it_came() {
     let mut world = World::start(QUIET, &Beginning::Start).await;
     world.ask().await.unwrap();
@@ -302,7 +327,7 @@ async fn a_turn_that_the_node_did_not_live_to_end_is_run_again_as_far_as_it_came
     segment.push(&Entry::Event { turn: 3, at: Timestamp(9), frame });
     let (transcript, bodies) = segment.finish();
     let path = world.dir.path().join("intent");
-    outside::write_intent(&path, &transcript, &bodies).unwrap();
+    IntentFile::at(path.clone()).write(&transcript, &bodies).unwrap();
     let opened = AgentStore::open(world.lease()).unwrap().unwrap();
     let (_, snapshot) = envelope::rebuild(&opened.snapshot, &opened.deltas).unwrap();
     let mut plan = plan(QUIET, FIRST, 1);
@@ -341,7 +366,7 @@ struct World {
     thread: Option<JoinHandle<()>>,
     dir: TempDir,
     lease: PathBuf,
-    _words: mpsc::UnboundedReceiver<Told>,
+    words: mpsc::UnboundedReceiver<Told>,
 }
 
 impl World {
@@ -355,7 +380,7 @@ impl World {
         let kept = Kept::Fresh(lease.clone());
         let (told, words) = mpsc::unbounded_channel();
         let (handle, thread) = start(&RUNTIME, plan, kept, beginning, told).unwrap();
-        Self { handle, thread: Some(thread), dir, lease, _words: words }
+        Self { handle, thread: Some(thread), dir, lease, words }
     }
 
     async fn ask(&self) -> Result<Reply, Refused> {
@@ -410,7 +435,7 @@ impl World {
     fn again(&mut self, plan: Plan, kept: Kept) {
         let (told, words) = mpsc::unbounded_channel();
         let (handle, thread) = start(&RUNTIME, plan, kept, &Beginning::GoOn, told).unwrap();
-        (self.handle, self.thread, self._words) = (handle, Some(thread), words);
+        (self.handle, self.thread, self.words) = (handle, Some(thread), words);
     }
 
     async fn end(&mut self) {

@@ -212,6 +212,28 @@ fn an_update_that_fails_leaves_the_old_version_and_is_not_tried_again() {
 }
 
 #[test]
+fn an_agent_that_ends_over_an_update_is_started_again_whichever_is_told_first() {
+    let tried = Event::Upgraded { id: JOB, epoch: EPOCH, tried: V2, switched: false };
+    let ended = Event::Sealed { id: JOB, epoch: EPOCH, marks: None };
+    for told in [[tried.clone(), ended.clone()], [ended, tried]] {
+        let mut world = World::new();
+        world.run_to_first_leaf();
+        let first = world.first.unwrap();
+        world.done(Call::Anchor { leaves: vec![first] });
+        world.done(Call::Open { leaf: first, among: vec![first] });
+        let wanted = View { pending: Some(V2), ..started() };
+        world.seen(wanted.clone());
+        for event in told {
+            world.event(event);
+        }
+        world.now = world.now.plus_millis(RETRY_MILLIS);
+        let effects = world.seen(wanted);
+        let again = Effect::Start { id: JOB, epoch: EPOCH, version: V1, from: From::Kept };
+        assert!(effects.contains(&again), "{effects:?}");
+    }
+}
+
+#[test]
 fn a_version_that_was_switched_to_but_lapsed_goes_back_to_the_last_opened_root() {
     let mut world = World::new();
     world.run_to_first_leaf();
