@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use daee_types::{
     Coded, Fault, Word,
@@ -223,8 +223,41 @@ pub(crate) enum Node {
 pub(crate) struct File {
     pub(crate) size: u64,
     pub(crate) modified_nanos: u64,
-    /// Those that are not all zeros, with their hashes. Behind the file's end are zeros.
-    pub(crate) pages: BTreeMap<u32, (Page, Word)>,
+    /// Those that are not all zeros. Behind the file's end are zeros.
+    pub(crate) pages: BTreeMap<u32, Content>,
+}
+
+/// A page without the zeros at its end, so that it takes no more memory than its bytes do on the wire, and its hash
+/// once a root was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) bytes: Arc<[u8]>,
+    hash: OnceLock<Word>,
+}
+
+impl Content {
+    fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), hash: OnceLock::new() }
+    }
+
+    pub(crate) fn hash(&self) -> &Word {
+        self.hash.get_or_init(|| page_hash(&whole(&self.bytes)))
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Content {}
+
+/// A page of which the zeros at its end may be missing.
+pub(crate) fn whole(bytes: &[u8]) -> [u8; PAGE_BYTES] {
+    let mut page = [0; PAGE_BYTES];
+    page[..bytes.len()].copy_from_slice(bytes);
+    page
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -302,8 +335,8 @@ impl Files {
                 Node::File(file) => {
                     out.byte(1).u64(file.size).u64(file.modified_nanos);
                     out.u32(file.pages.len() as u32);
-                    for (at, (page, _)) in &file.pages {
-                        out.u32(*at).bytes(trimmed(page));
+                    for (at, page) in &file.pages {
+                        out.u32(*at).bytes(&page.bytes);
                     }
                 }
                 Node::Directory(directory) => {
@@ -353,6 +386,10 @@ impl Files {
             }
             for entry in directory.entries.values() {
                 reached += 1;
+                // Two names for one directory would be followed twice, and so would all below it.
+                if reached > self.nodes.len() {
+                    return false;
+                }
                 match self.nodes.get(entry) {
                     Some(Node::File(_)) => {}
                     Some(Node::Directory(inner))
@@ -396,8 +433,7 @@ impl File {
             if is_zero(&page) {
                 self.pages.remove(&at);
             } else {
-                let hash = page_hash(&page);
-                self.pages.insert(at, (page, hash));
+                self.pages.insert(at, Content::new(trimmed(&page)));
             }
         }
         self.size = delta.size;
@@ -477,16 +513,15 @@ fn read_file(from: &mut Reader<'_>) -> Result<File, WireError> {
     let mut pages = BTreeMap::new();
     for _ in 0..from.count(8)? {
         let at = from.u32()?;
-        let start = from.clone().bytes()?.len() as u64 + u64::from(at) * PAGE_BYTES as u64;
-        let page = read_page(from)?;
-        if start > size || is_zero(&page) {
+        let page = Content::new(read_trimmed(from)?);
+        let end = page.bytes.len() as u64 + u64::from(at) * PAGE_BYTES as u64;
+        if end > size || page.bytes.is_empty() {
             return Err(from.wrong("a page of zeros or behind the end of its file"));
         }
         if pages.last_key_value().is_some_and(|(last, _)| *last >= at) {
             return Err(from.wrong("pages are out of order"));
         }
-        let hash = page_hash(&page);
-        pages.insert(at, (page, hash));
+        pages.insert(at, page);
     }
     Ok(File { size, modified_nanos, pages })
 }
@@ -516,13 +551,15 @@ fn read_directory(from: &mut Reader<'_>) -> Result<Directory, WireError> {
 }
 
 fn read_page(from: &mut Reader<'_>) -> Result<Page, WireError> {
+    Ok(Arc::new(whole(read_trimmed(from)?)))
+}
+
+fn read_trimmed<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     let bytes = from.bytes()?;
     if bytes.len() > PAGE_BYTES || bytes.last() == Some(&0) {
         return Err(from.wrong("this is no page"));
     }
-    let mut page = [0; PAGE_BYTES];
-    page[..bytes.len()].copy_from_slice(bytes);
-    Ok(Arc::new(page))
+    Ok(bytes)
 }
 
 /// A page without the zeros at its end.
@@ -533,4 +570,46 @@ fn trimmed(page: &[u8; PAGE_BYTES]) -> &[u8] {
 
 fn is_zero(page: &[u8; PAGE_BYTES]) -> bool {
     page.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(files: &Files) -> Result<Files, WireError> {
+        let mut out = Writer::new();
+        files.write(&mut out);
+        let bytes = out.finish();
+        Files::read(&mut Reader::new(&bytes))
+    }
+
+    #[test]
+    fn directories_named_twice_are_refused_before_they_are_followed_twice() {
+        let mut files = Files { made: ROOT + 60, ..Files::default() };
+        files.nodes.clear();
+        for number in ROOT..ROOT + 60 {
+            let entries = ["a", "b"].map(|name| (name.to_owned(), number + 1)).into();
+            let parent = number.saturating_sub(1);
+            files
+                .nodes
+                .insert(number, Node::Directory(Directory { parent, modified_nanos: 0, entries }));
+        }
+        let last = Directory { parent: ROOT + 59, ..Directory::default() };
+        files.nodes.insert(ROOT + 60, Node::Directory(last));
+        assert!(read(&files).is_err(), "following them all would never end");
+    }
+
+    #[test]
+    fn a_page_takes_the_memory_of_its_bytes() {
+        let page = Content::new(&[7]);
+        let file = File { size: 1 << 20, modified_nanos: 0, pages: [(3, page)].into() };
+        let entries = [("a".to_owned(), ROOT + 1)].into();
+        let root = Directory { parent: ROOT, modified_nanos: 0, entries };
+        let nodes = [(ROOT, Node::Directory(root)), (ROOT + 1, Node::File(file))];
+        let files = Files { made: ROOT + 1, nodes: nodes.into(), bytes: 0 };
+        let again = read(&files).unwrap();
+        let Some(Node::File(file)) = again.nodes.get(&(ROOT + 1)) else { panic!("it is there") };
+        assert_eq!(file.pages[&3].bytes.len(), 1);
+        assert_eq!(file.pages[&3].hash(), &page_hash(&whole(&[7])));
+    }
 }

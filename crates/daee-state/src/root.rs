@@ -56,7 +56,7 @@ fn directory(files: &Files, found: &Directory, depth: usize) -> Word {
         let (modified_nanos, content) = match files.nodes.get(number) {
             Some(Node::File(file)) => {
                 let pages = file.pages.iter();
-                let pages = pages.map(|(at, (_, hash))| leaf(&[&word_of((*at).into()), hash]));
+                let pages = pages.map(|(at, page)| leaf(&[&word_of((*at).into()), page.hash()]));
                 let pages = tree(pages.collect());
                 (file.modified_nanos, leaf(&[&word_of(file.size), &pages]))
             }

@@ -7,7 +7,7 @@ use crate::files::{
     DEPTH_MAX, Directory, DirectoryDelta, FILE_BYTES_MAX, FILES_MAX, File, FileDelta, FileError,
     FileKind, FileStat, Node, NodeDelta, Place, ROOT, follow,
 };
-use crate::{PAGE_BYTES, Page, State};
+use crate::{PAGE_BYTES, State, files};
 
 /// What a draft knows of files beside what it changes.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl Draft<'_> {
         let mut out = vec![0; usize::try_from(end.saturating_sub(offset)).unwrap_or_default()];
         for (page, within, place) in pieces(offset, out.len()) {
             if let Some(page) = self.page(number, page) {
-                out[place].copy_from_slice(&page[within]);
+                // What is missing at its end are zeros.
+                let there = page.get(within.start..within.end.min(page.len())).unwrap_or_default();
+                out[place][..there.len()].copy_from_slice(there);
             }
         }
         Ok(out)
@@ -405,27 +407,28 @@ impl Draft<'_> {
         }
     }
 
-    fn page(&self, number: u64, at: u32) -> Option<&Page> {
+    /// A page, of which the zeros at its end may be missing.
+    fn page(&self, number: u64, at: u32) -> Option<&[u8]> {
         if let Some(NodeDelta::File(file)) = self.delta.files.get(&number) {
             if let Some(page) = file.pages.get(&at) {
-                return Some(page);
+                return Some(&page[..]);
             }
             if at >= file.kept_pages {
                 return None;
             }
         }
-        self.base_file(number)?.pages.get(&at).map(|(page, _)| page)
+        self.base_file(number)?.pages.get(&at).map(|page| &page.bytes[..])
     }
 
     fn put(&mut self, number: u64, offset: u64, bytes: &[u8]) {
         for (at, within, place) in pieces(offset, bytes.len()) {
             let before = match within.len() {
                 PAGE_BYTES => None,
-                _ => self.page(number, at).cloned(),
+                _ => self.page(number, at).map(files::whole),
             };
             let file = self.edit_file(number);
             let page = file.pages.entry(at);
-            let page = page.or_insert_with(|| before.unwrap_or_else(|| Arc::new([0; PAGE_BYTES])));
+            let page = page.or_insert_with(|| Arc::new(before.unwrap_or([0; PAGE_BYTES])));
             Arc::make_mut(page)[within].copy_from_slice(&bytes[place]);
         }
     }
@@ -435,13 +438,13 @@ impl Draft<'_> {
         let whole = size / PAGE_BYTES as u64;
         let within = (size % PAGE_BYTES as u64) as usize;
         let last = whole as u32;
-        let tail = if within == 0 { None } else { self.page(number, last).cloned() };
+        let tail = if within == 0 { None } else { self.page(number, last).map(files::whole) };
         let file = self.edit_file(number);
         file.pages.split_off(&last);
         file.kept_pages = file.kept_pages.min(last);
         if let Some(mut page) = tail {
-            Arc::make_mut(&mut page)[within..].fill(0);
-            file.pages.insert(last, page);
+            page[within..].fill(0);
+            file.pages.insert(last, Arc::new(page));
         }
     }
 
