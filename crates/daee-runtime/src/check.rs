@@ -76,6 +76,13 @@ impl Check {
             return;
         }
         let found = Entry::decode(written).expect("the door writes what can be read");
+        if let Entry::End { outcome, why, .. } = &found
+            && Outcome::observed(*outcome, why).is_some()
+            && self.observed.is_none()
+        {
+            // This machine ended it, and not the guest: nothing is said against the recording.
+            return;
+        }
         let recorded = recorded.map(|recorded| &recorded.entry);
         self.differs = Some(Box::new(Difference::between(self.turn, recorded, &found)));
     }

@@ -7,7 +7,7 @@ pub struct Limits {
     pub fuel_turn: u64,
     /// Milliseconds of wall time that one turn may compute. Waiting for the outside is not counted.
     pub wall_turn_millis: u64,
-    /// Linear memory.
+    /// Linear memory; no more than 2 GiB counts, so that a snapshot of it can be written.
     pub memory_max: ByteSize,
     /// Elements of each table.
     pub table_elements_max: u32,
@@ -20,8 +20,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// With no more fuel than the counter can hold.
+    /// With no more fuel than the counter can hold, and no more memory than a snapshot can.
     pub(crate) fn clamped(mut self) -> Self {
+        self.memory_max = self.memory_max.min(ByteSize::gib(2));
         self.fuel_turn = self.fuel_turn.min(i64::MAX.unsigned_abs());
         self
     }

@@ -199,7 +199,7 @@ impl Coded for ReplayError {
 /// Most that a replay lets an agent use, whatever a recording says it was allowed.
 const MOST: Bounds = Bounds {
     fuel_turn: 1 << 40,
-    memory_max: ByteSize::gib(4),
+    memory_max: ByteSize::gib(2),
     table_elements_max: 10_000_000,
     log_turn_max: ByteSize::mib(64),
     door_frame_max: ByteSize::mib(256),
@@ -309,7 +309,8 @@ impl Plan {
                     plan = held;
                 }
             }
-            first = false;
+            // What the host does between two turns may come before a birth.
+            first &= matches!(entry, Entry::Released { .. });
         }
         if place != Place::Between {
             return Err(ReplayError::Malformed("its last turn has no end".into()));
@@ -335,7 +336,7 @@ impl Plan {
             return Err(ReplayError::CannotRun(CannotRun::Limits(what)));
         }
         let packed = [
-            ("memory", bounds.memory_max, launch.limits.memory_max),
+            ("memory", bounds.memory_max, launch.limits.clamped().memory_max),
             ("quota", bounds.quota, launch.quota),
         ];
         for (name, recorded, found) in packed {

@@ -22,6 +22,11 @@ use crate::spawn::Child;
 use crate::warm::{Empty, READY_WITHIN};
 use crate::{Limits, Module, Outcome, Runtime, StartError};
 
+/// How many warm cells may turn out to be dead until it is taken for more than bad luck.
+const WARM_TRIES: usize = 8;
+/// Pages of ours in one of WebAssembly's.
+const WASM_PAGES: u32 = 16;
+
 /// The supervisor's end of a cell.
 pub(crate) struct Cell {
     life: Life,
@@ -93,12 +98,15 @@ impl Cell {
         }
         let limits = birth.limits;
         let birth = ToCell::Birth(Box::new(birth));
+        let mut tries = 0..WARM_TRIES;
         loop {
             let (mut apart, warm) = Apart::start(runtime)?;
             match apart.load(module, &birth, &limits, ground.as_ref()) {
                 Ok(()) => return Ok(Self { life: Life::Apart(apart), cpu: Duration::ZERO }),
-                // It may have died while it waited; then it is not this agent's doing.
-                Err(StartError::Cell(_)) if warm && !apart.body.lives() => {}
+                // It may have died while it waited; then it is not this agent's doing. All of them do so where
+                // what is loaded kills them.
+                Err(StartError::Cell(_))
+                    if warm && !apart.body.lives() && tries.next().is_some() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -344,6 +352,7 @@ fn ended(
             let inside = pages.last().is_none_or(|(last, _)| *last < page_count);
             if !follows
                 || !inside
+                || !page_count.is_multiple_of(WASM_PAGES)
                 || u64::from(page_count) > limits.memory_max.0 / PAGE_BYTES as u64
             {
                 return Run::killed("it tells of more memory than it can have".into());

@@ -42,6 +42,10 @@ fn main() {
         ("what_another_process_recorded_runs_again_here", what_another_process_recorded),
         ("a_turn_that_was_shot_runs_to_its_last_call_and_is_dropped", a_turn_that_was_shot),
         ("a_turn_that_took_too_long_is_dropped", a_turn_that_took_too_long),
+        (
+            "a_machine_that_cannot_run_a_turn_says_nothing_against_it",
+            a_machine_that_cannot_run_a_turn_says_nothing_against_it,
+        ),
         ("a_turn_that_the_node_did_not_live_to_end_is_dropped", a_turn_that_was_lost),
         ("a_trap_rolls_state_back_and_a_replay_shows_it", a_trap_rolls_state_back),
         ("new_bounds_begin_at_a_birth", new_bounds_begin_at_a_birth),
@@ -514,6 +518,24 @@ fn a_turn_that_took_too_long() {
     // It loops for ever behind its last call, and a replay does not go there.
     let replayed = run.check();
     assert_eq!((replayed.turns, replayed.observed), (3, 1));
+}
+
+fn a_machine_that_cannot_run_a_turn_says_nothing_against_it() {
+    let limits = Limits { wall_turn_millis: 40, fuel_turn: 1 << 40, ..small() };
+    let mut run = Recorded::new(Isolation::Process, HOSTILE, None, limits);
+    run.turn(request(vec![0]));
+    assert_eq!(run.turn(request(vec![1])).outcome, Outcome::Wall);
+    // A node that says that the endless turn ended well is not believed, but this machine cannot show it.
+    let forged = run.forged(|all, _| {
+        for entry in all {
+            if let Entry::End { turn: 2, outcome, why, .. } = entry {
+                (*outcome, *why) = (0, String::new());
+            }
+        }
+    });
+    let refused = run.replay(&forged);
+    let here = matches!(refused, Err(ReplayError::CannotRun(CannotRun::Here { turn: 2, .. })));
+    assert!(here, "{refused:?}");
 }
 
 /// Keeps what it was told before anything was done outside.
