@@ -108,7 +108,7 @@ pub enum Command {
         /// Where the agent runs meanwhile
         #[arg(long, value_enum, default_value_t)]
         isolation: Isolation,
-        /// A state root that it has to begin with or to lead to; several times for both
+        /// The state root that it has to lead to; given twice, first the one that it has to begin with
         #[arg(long, value_name = "ROOT")]
         expect_state_root: Vec<StateRoot>,
     },
@@ -156,6 +156,10 @@ impl Arguments {
         let all = inputs.into_iter().flatten().chain(&self.policy);
         if all.filter(|input| **input == Input::Stdin).count() > 1 {
             refuse(ErrorKind::ArgumentConflict, "standard input cannot be two things at once");
+        }
+        if matches!(&self.command, Command::Run { expect_state_root, .. } if expect_state_root.len() > 2)
+        {
+            refuse(ErrorKind::TooManyValues, "--expect-state-root is given twice at most");
         }
         let no_verdict = inputs == [None, None];
         if no_verdict && !matches!(self.format, Format::Text | Format::Json) {

@@ -8,11 +8,12 @@ use std::{
 use daee_artifact::{Artifact, RunStyle, package::Reader};
 use daee_manifest::{Manifest, Run as RunAs};
 use daee_runtime::{
-    CannotRun, Isolation, Launch, Limits, Recording, ReplayError, Replayed, Replaying, Runtime,
-    RuntimeConfig, What, replay,
+    CannotRun, Isolation, Launch, Limits, Marks, RUNTIME_VERSION, Recording, ReplayError, Replayed,
+    Replaying, Runtime, RuntimeConfig, What, replay,
 };
+use daee_transcript::{Bounds, Entry, entries};
 use daee_types::{ManifestHash, StateRoot};
-use daee_verdict::{Difference, Differing, Ran, Report, Run, RunEnd, Verdict};
+use daee_verdict::{Difference, Differing, Mark, Ran, Report, Run, RunEnd, Verdict};
 
 use crate::input::{Input, InputError};
 
@@ -79,6 +80,9 @@ fn again(
     isolation: Isolation,
     recording: &Recording,
 ) -> Result<RunEnd, Ended> {
+    if let Some(difference) = held_to_less(recording) {
+        return Ok(RunEnd::Differs(difference));
+    }
     if let Some(secret) = manifest.secrets().first() {
         return Err(Ended::CannotRun {
             why: format!("its agent may use secrets ({secret})"),
@@ -127,19 +131,65 @@ fn again(
     }
 }
 
+/// The first limit in a recording that is lower than every node of this runtime version grants. What the manifest
+/// says, memory and storage, is compared when it is run.
+fn held_to_less(recording: &Recording) -> Option<Difference> {
+    let at_start = (recording.runtime_version, 0, recording.limits);
+    let births = entries(&recording.transcript).map_while(Result::ok);
+    let births = births.filter_map(|(entry, _)| match entry {
+        Entry::Birth { runtime_version, turn, bounds, .. } => {
+            Some((runtime_version, turn.saturating_add(1), bounds))
+        }
+        _ => None,
+    });
+    let mut own = std::iter::once(at_start).chain(births).filter(|one| one.0 == RUNTIME_VERSION);
+    own.find_map(|(_, turn, bounds)| {
+        let (name, recorded, least) = less(&bounds)?;
+        Some(Difference {
+            what: Differing::Limits,
+            turn,
+            call: None,
+            words: format!(
+                "turn {turn}: {name} is recorded as {recorded}, and a node grants {least}"
+            ),
+        })
+    })
+}
+
+/// Name of a limit that is too low, what it is, and what it is to be.
+fn less(bounds: &Bounds) -> Option<(&'static str, u64, u64)> {
+    let least = Limits::default();
+    let limits = [
+        ("fuel of a turn", bounds.fuel_turn, least.fuel_turn),
+        ("elements of a table", bounds.table_elements_max.into(), least.table_elements_max.into()),
+        ("bytes of log of a turn", bounds.log_turn_max.0, least.log_turn_max.0),
+        ("bytes of an input or answer", bounds.door_frame_max.0, least.door_frame_max.0),
+        ("operations of a turn", bounds.door_calls_max.into(), least.door_calls_max.into()),
+    ];
+    limits.into_iter().find(|(_, recorded, least)| recorded < least)
+}
+
 fn cannot(why: impl std::fmt::Display, fix: &'static str) -> Ended {
     Ended::CannotRun { why: why.to_string(), fix }
 }
 
 fn ran(replayed: &Replayed) -> Ran {
     Ran {
-        from_turn: replayed.from.turn,
-        from_state: replayed.from.state_root,
-        to_turn: replayed.to.turn,
-        to_state: replayed.to.state_root,
+        from: mark(&replayed.from),
+        to: mark(&replayed.to),
         turns: replayed.turns,
         calls: replayed.calls,
         observed: replayed.observed,
+    }
+}
+
+fn mark(marks: &Marks) -> Mark {
+    Mark {
+        turn: marks.turn,
+        state: marks.state_root,
+        log: marks.log_root,
+        transcript: marks.transcript_root,
+        fuel: marks.fuel,
     }
 }
 

@@ -12,7 +12,9 @@ use daee_manifest::Manifest;
 use daee_runtime::{
     Agent, Event, Launch, Limits, Nothing, Outcome, Recording, Runtime, RuntimeConfig,
 };
-use daee_types::{ArtifactHash, DeploymentId, EpochId, LogRoot, StateRoot, Timestamp};
+use daee_types::{
+    ArtifactHash, DeploymentId, EpochId, LogRoot, StateRoot, Timestamp, wire::Writer,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -94,6 +96,9 @@ impl Ran {
             let turned = agent.turn(event, Timestamp(1_000 + n as u64));
             assert_eq!(turned.outcome, Outcome::Done);
             recording.extend([&turned.commit], agent.marks());
+        }
+        if skipped == 3 {
+            recording = begin(&mut agent);
         }
         Self { dir, recording }
     }
@@ -208,7 +213,7 @@ fn every_format_says_what_differs_and_a_note_fails_nobody() {
 }
 
 #[test]
-fn states_that_were_expected_are_the_first_or_the_last() {
+fn the_state_that_was_expected_is_the_last_and_of_two_the_first_is_the_first() {
     let ran = Ran::new(DICE, "", 0);
     let (car, file) = (ran.path("dice.car"), ran.whole());
     let (facts, _) = check(&car, &file, &[], 0, &["DAEE-J015"]);
@@ -217,8 +222,74 @@ fn states_that_were_expected_are_the_first_or_the_last() {
     assert_ne!(first, last);
     let both = ["--expect-state-root", &first, "--expect-state-root", &last];
     check(&car, &file, &both, 0, &[]);
+    check(&car, &file, &both[2..], 0, &[]);
+    let (_, message) = check(&car, &file, &both[..2], 1, &["DAEE-J013"]);
+    assert!(message.contains("leads to"), "{message}");
+    let turned = ["--expect-state-root", &last, "--expect-state-root", &first];
+    check(&car, &file, &turned, 1, &["DAEE-J013", "DAEE-J013"]);
+    assert_eq!(run(&car, &file, &[&both[..], &both[..2]].concat()).status.code(), Some(2));
     let other = "11".repeat(32);
     check(&car, &file, &[&both[..2], &["--expect-state-root", &other]].concat(), 1, &["DAEE-J013"]);
+}
+
+#[test]
+fn where_it_begins_and_ends_is_told_as_a_checkpoint_says_it() {
+    let ran = Ran::new(DICE, "", 1);
+    let (facts, _) = check(&ran.path("dice.car"), &ran.whole(), &[], 0, &["DAEE-J015"]);
+    let claim = &ran.recording.claim;
+    assert_eq!((&facts["from_turn"], &facts["turn"]), (&"1".into(), &"3".into()));
+    assert_eq!(facts["log_root"], claim.log_root.to_string());
+    assert_eq!(facts["transcript_root"], claim.transcript_root.to_string());
+    assert_eq!(facts["fuel"], claim.fuel.to_string());
+    assert!(facts["from_log_root"].is_string(), "{facts}");
+    for name in ["from_transcript_root", "from_fuel"] {
+        assert!(facts[name].is_string() && facts[name] != facts[&name[5..]], "{name}: {facts}");
+    }
+}
+
+#[test]
+fn a_recording_without_a_turn_is_not_verified_by_the_state_that_it_stands_at() {
+    let ran = Ran::new(DICE, "", 3);
+    let root = ran.recording.claim.state_root.to_string();
+    let more = ["--expect-state-root", &root];
+    let (_, message) = check(&ran.path("dice.car"), &ran.whole(), &more, 2, &["DAEE-J020"]);
+    assert!(message.contains("no turn"), "{message}");
+}
+
+#[test]
+fn a_node_that_held_its_agent_to_less_is_found() {
+    let ran = Ran::new(DICE, "", 0);
+    let check = |ran: &Ran, change: fn(&mut Recording), says: &str| {
+        let file = ran.but(change);
+        let (_, message) = check(&ran.path("dice.car"), &file, &[], 1, &["DAEE-J008"]);
+        assert!(message.contains(says), "{says}: {message}");
+    };
+    let later = Ran::new(DICE, "", 1);
+    for ran in [&ran, &later] {
+        check(ran, |it| it.limits.fuel_turn = 1, "fuel of a turn is recorded as 1");
+        check(ran, |it| it.limits.table_elements_max -= 1, "elements of a table");
+        check(ran, |it| it.limits.log_turn_max.0 -= 1, "log of a turn");
+        check(ran, |it| it.limits.door_frame_max.0 -= 1, "input or answer");
+        check(ran, |it| it.limits.door_calls_max = 0, "operations of a turn");
+        check(ran, |it| it.limits.memory_max.0 -= 1, "memory");
+    }
+    // Of a birth alone.
+    let birth = |it: &mut Recording| {
+        let written = |limits: &dyn Fn(&mut Writer)| {
+            let mut out = Writer::new();
+            limits(&mut out);
+            out.finish()
+        };
+        let own = written(&|out| it.limits.write(out));
+        let mut less = it.limits;
+        less.door_calls_max = 0;
+        let less = written(&|out| less.write(out));
+        let places = it.transcript.windows(own.len());
+        let at =
+            places.enumerate().find(|(_, bytes)| *bytes == own).map(|(at, _)| at).expect("a birth");
+        it.transcript[at..at + less.len()].copy_from_slice(&less);
+    };
+    check(&ran, birth, "turn 1: operations of a turn is recorded as 0");
 }
 
 #[test]

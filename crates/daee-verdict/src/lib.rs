@@ -19,6 +19,6 @@ pub use name::Name;
 pub use policy::{POLICY_BYTES_MAX, Policy, PolicyError};
 pub use report::{Finding, Level, Report, Source, Verdict};
 pub use rules::{Example, Group, Rule, rule, rule_like, rules};
-pub use run::{Difference, Differing, Ran, Run, RunEnd};
+pub use run::{Difference, Differing, Mark, Ran, Run, RunEnd};
 pub use signatures::Signers;
 pub use upgrade::upgrade;

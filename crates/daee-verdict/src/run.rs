@@ -1,4 +1,4 @@
-use daee_types::{DeploymentId, EpochId, ManifestHash, StateRoot};
+use daee_types::{DeploymentId, EpochId, LogRoot, ManifestHash, StateRoot, TranscriptRoot};
 
 use crate::{Group, Name, Report};
 
@@ -32,20 +32,31 @@ pub enum RunEnd {
 /// What was run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// The turn before the first.
-    pub from_turn: u64,
-    /// The state before it.
-    pub from_state: StateRoot,
-    /// The last turn.
-    pub to_turn: u64,
-    /// The state behind it.
-    pub to_state: StateRoot,
+    /// Where it stood before the first turn.
+    pub from: Mark,
+    /// Where it stood behind the last.
+    pub to: Mark,
     /// How many turns were run.
     pub turns: u64,
     /// Operations in them.
     pub calls: u64,
     /// Turns that ended as no replay ends.
     pub observed: u64,
+}
+
+/// Where an agent stands between two turns, as a checkpoint says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Turns handled.
+    pub turn: u64,
+    /// Its state.
+    pub state: StateRoot,
+    /// Its log.
+    pub log: LogRoot,
+    /// The chain of entries.
+    pub transcript: TranscriptRoot,
+    /// Fuel used in its life.
+    pub fuel: u64,
 }
 
 /// The first thing that is not as a recording says.
@@ -136,8 +147,8 @@ impl Report {
         false
     }
 
-    /// Judges what came of running a recording again. Each of `expected` has to be a state that it begins with
-    /// or leads to.
+    /// Judges what came of running a recording again. The last of `expected` has to be the state that it leads to;
+    /// of several, the first has to be the one that it begins with.
     pub fn judge_run(&mut self, run: &Run, expected: &[StateRoot]) {
         self.facts
             .extend([("deployment", run.deployment.to_string()), ("epoch", run.epoch.to_string())]);
@@ -156,21 +167,37 @@ impl Report {
 
     fn ran(&mut self, ran: &Ran, expected: &[StateRoot]) {
         self.facts.extend([
-            ("from_turn", ran.from_turn.to_string()),
-            ("from_state_root", ran.from_state.to_string()),
-            ("turn", ran.to_turn.to_string()),
-            ("state_root", ran.to_state.to_string()),
+            ("from_turn", ran.from.turn.to_string()),
+            ("from_state_root", ran.from.state.to_string()),
+            ("from_log_root", ran.from.log.to_string()),
+            ("from_transcript_root", ran.from.transcript.to_string()),
+            ("from_fuel", ran.from.fuel.to_string()),
+            ("turn", ran.to.turn.to_string()),
+            ("state_root", ran.to.state.to_string()),
+            ("log_root", ran.to.log.to_string()),
+            ("transcript_root", ran.to.transcript.to_string()),
+            ("fuel", ran.to.fuel.to_string()),
             ("turns", ran.turns.to_string()),
             ("calls", ran.calls.to_string()),
             ("observed", ran.observed.to_string()),
         ]);
-        let strange = |root: &&StateRoot| **root != ran.from_state && **root != ran.to_state;
-        for root in expected.iter().filter(strange) {
-            let message = format!(
-                "it leads from {} to {}, and {root} was expected",
-                ran.from_state, ran.to_state
-            );
-            self.say("DAEE-J013", None, message);
+        let ends = [
+            (
+                "begins with",
+                expected.split_last().and_then(|(_, before)| before.first()),
+                &ran.from,
+            ),
+            ("leads to", expected.last(), &ran.to),
+        ];
+        for (verb, root, Mark { state, .. }) in ends {
+            if let Some(root) = root.filter(|root| *root != state) {
+                let message = format!("it {verb} {state}, and {root} was expected");
+                self.say("DAEE-J013", None, message);
+            }
+        }
+        if ran.turns == 0 {
+            let why = "it holds no turn, so nothing was run again: fetch one that does";
+            self.fail_by("DAEE-J020", why.to_owned());
         }
         if expected.is_empty() {
             let message = "nothing to compare the states with: name --expect-state-root";

@@ -16,11 +16,12 @@ use daee_signer::{
     publisher::{SignatureFile, SignedRotation, Trust},
 };
 use daee_types::{
-    ArtifactHash, Coded as _, DeploymentId, Domain, EpochId, ManifestHash, Sign as _, StateRoot,
+    ArtifactHash, Coded as _, DeploymentId, Domain, EpochId, LogRoot, ManifestHash, Sign as _,
+    StateRoot, TranscriptRoot,
 };
 use daee_verdict::{
-    Difference, Differing, Example, Expected, Finding, Group, Level, Name, Policy, Ran, Report,
-    Rule, Run, RunEnd, Signers, Verdict, rules,
+    Difference, Differing, Example, Expected, Finding, Group, Level, Mark, Name, Policy, Ran,
+    Report, Rule, Run, RunEnd, Signers, Verdict, rules,
 };
 use serde_json::Value;
 
@@ -323,11 +324,16 @@ fn run(id: &'static str) -> Report {
     assert_eq!(report.verdict(), Verdict::Verified);
     let own = report.manifest.as_ref().unwrap().manifest_hash();
     let root = |n: u8| StateRoot::new([n; 32]);
+    let mark = |turn, n: u8| Mark {
+        turn,
+        state: root(n),
+        log: LogRoot::new([n; 32]),
+        transcript: TranscriptRoot::new([n; 32]),
+        fuel: turn,
+    };
     let ran = Ran {
-        from_turn: 0,
-        from_state: root(1),
-        to_turn: 9,
-        to_state: root(2),
+        from: mark(0, 1),
+        to: mark(9, 2),
         turns: 9,
         calls: 30,
         observed: u64::from(id == "DAEE-J016"),

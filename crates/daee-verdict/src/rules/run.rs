@@ -48,8 +48,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "DAEE-J008",
         "other-limits",
-        "the agent was held to something else than its manifest says",
-        "a recording of an agent with half the memory of its manifest",
+        "the agent was held to something else than its manifest says, or to less than a node grants",
+        "a recording of an agent with half the memory of its manifest, or with one unit of fuel a turn",
     ),
     rule(
         "DAEE-J009",
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         Group::Run,
         "DAEE-J013",
         "not-the-state",
-        "neither the state that the recording begins with nor the one it leads to is the one that was expected",
+        "the recording leads to another state than was expected, or begins with another",
         "take the recording that ends with the checkpoint which is on chain",
         Example::Told("`--expect-state-root` with the root of another checkpoint"),
     ),
