@@ -153,6 +153,7 @@ async fn a_node_that_is_away_for_less_than_its_grace_keeps_its_lease_and_its_age
     // Would take the lease, and the bounty for ending it.
     let dearer = json!({ "cpu": site::per_hour(200), "memory_gib": site::per_hour(20) });
     let rival = site.node(2, json!({ "price": dearer, "bid_wait_millis": 1_000 })).await;
+    let waiting = rival.warm().await;
     let market = site.market().await;
     let (id, endpoint) = deploy(&market.deployer(site.chain.key(0)), "acme.kept", 3).await;
     let lease = market.deployment(id).await.unwrap().lease;
@@ -203,7 +204,7 @@ async fn a_node_that_is_away_for_less_than_its_grace_keeps_its_lease_and_its_age
     for event in step.events.iter().filter(|event| event.deployment() == Some(id)) {
         assert!(!matches!(event.kind, EventKind::Expired { .. }), "{event:?}");
     }
-    assert_eq!(rival.cells(), [0; 0], "nobody else ran it");
+    assert_eq!(rival.warm().await, waiting, "nobody else ran it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,6 +222,7 @@ async fn registered_nodes_that_stall_cost_no_other_node_its_lease() {
     let node = site.node(1, json!({ "open_every_millis": 1_000 })).await;
     let dearer = json!({ "cpu": site::per_hour(200), "memory_gib": site::per_hour(20) });
     let rival = site.node(2, json!({ "price": dearer, "bid_wait_millis": 2_000 })).await;
+    let waiting = rival.warm().await;
     let agent = Agent::new("acme.watched", "");
     let nodes = [node.api.clone()];
     market.publish(&agent.package, &nodes).await.expect("it is kept");
@@ -238,7 +240,7 @@ async fn registered_nodes_that_stall_cost_no_other_node_its_lease() {
         })
         .await;
     }
-    assert_eq!(rival.cells(), [0; 0], "nobody else ran it");
+    assert_eq!(rival.warm().await, waiting, "nobody else ran it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

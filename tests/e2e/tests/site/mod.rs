@@ -145,9 +145,15 @@ impl Node {
         self.program.clone()
     }
 
-    /// The processes of its agents.
+    /// The processes of its agents, and the two that wait for one.
     pub fn cells(&self) -> Vec<u32> {
         descendants(self.process.id())
+    }
+
+    /// Those that wait, on a node that runs nothing: once they are all there is.
+    pub async fn warm(&self) -> Vec<u32> {
+        let all = async || Some(self.cells()).filter(|cells| cells.len() == 2);
+        until("its cells wait", SOON, all).await
     }
 }
 
