@@ -18,6 +18,9 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(30);
 /// process stops the memory of this one.
 const AFTER: Duration = Duration::from_millis(20);
 
+/// How often a cell is started until it is left to the next agent that takes one.
+const TRIES: usize = 3;
+
 /// A cell that nothing is in yet.
 #[derive(Debug)]
 pub(crate) struct Empty {
@@ -90,7 +93,14 @@ impl Warm {
             let (cells, place) = (self.cells.clone(), self.stock.clone());
             let start = move || {
                 std::thread::sleep(after);
-                let started = Empty::start(&cells);
+                let mut started = Empty::start(&cells);
+                // One that dies before it is ready seldom does so twice.
+                for _ in 1..TRIES {
+                    if started.is_err() {
+                        std::thread::sleep(AFTER);
+                        started = Empty::start(&cells);
+                    }
+                }
                 let mut stock = lock(&place);
                 stock.coming -= 1;
                 match started {

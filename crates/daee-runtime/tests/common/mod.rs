@@ -188,10 +188,16 @@ pub fn children_named(role: &str) -> Vec<u32> {
 }
 
 /// Waits until it holds; a test that waits for ever is ended by whoever runs it.
+#[track_caller]
 pub fn until(holds: impl Fn() -> bool) {
-    while !holds() {
+    const TRIES: usize = 24_000;
+    for _ in 0..TRIES {
+        if holds() {
+            return;
+        }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    panic!("it never came to be");
 }
 
 const LOOPING: &str = "supervise-a-loop";
