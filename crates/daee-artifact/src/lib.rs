@@ -18,5 +18,5 @@ pub use files::{
 };
 pub use module::{
     FUNCTION_BYTES_MAX, MODULE_BYTES_MAX, ModuleFacts, ModuleProblem, ModuleReader, ModuleSurvey,
-    OPERATIONS, Operation, RunStyle, check_module,
+    OPERATIONS, Operation, RunStyle, WASI, check_module, validate,
 };

@@ -43,7 +43,11 @@ pub fn child_main() {
 }
 
 fn cell(link: OwnedFd) {
-    engine::warm_up();
+    if let Err(error) = engine::warm_up() {
+        // The supervisor reads it when it finds the cell gone.
+        let _ = writeln!(std::io::stderr(), "no memory for what it keeps: {error}");
+        return;
+    }
     // Draws the seed of this thread's hash maps while the kernel may be asked for it.
     let _ = std::hash::RandomState::new();
     let walls = jail::enter_cell(jail::ALL);

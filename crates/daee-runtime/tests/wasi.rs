@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use common::{Bench, NOW, policy};
-use daee_artifact::{Artifact, with_files};
+use daee_artifact::{Artifact, WASI, with_files};
 use daee_runtime::{Agent, Event, Isolation, Launch, Limits, Nothing, Outcome, RunStyle, Turned};
 use daee_types::ArtifactHash;
 use proptest::prelude::*;
@@ -36,40 +38,16 @@ const DIRECTORY: i64 = 2;
 const EXCLUSIVE: i64 = 4;
 const TRUNCATE: i64 = 8;
 
-/// Functions and their parameters, `l` for one of 64 bits.
-const FUNCTIONS: [(&str, &str); 31] = [
-    ("fd_advise", "illi"),
-    ("fd_allocate", "ill"),
-    ("fd_close", "i"),
-    ("fd_fdstat_get", "ii"),
-    ("fd_fdstat_set_flags", "ii"),
-    ("fd_fdstat_set_rights", "ill"),
-    ("fd_filestat_get", "ii"),
-    ("fd_filestat_set_size", "il"),
-    ("fd_filestat_set_times", "illi"),
-    ("fd_pread", "iiili"),
-    ("fd_prestat_dir_name", "iii"),
-    ("fd_prestat_get", "ii"),
-    ("fd_pwrite", "iiili"),
-    ("fd_read", "iiii"),
-    ("fd_readdir", "iiili"),
-    ("fd_renumber", "ii"),
-    ("fd_seek", "ilii"),
-    ("fd_sync", "i"),
-    ("fd_tell", "ii"),
-    ("fd_write", "iiii"),
-    ("path_create_directory", "iii"),
-    ("path_filestat_get", "iiiii"),
-    ("path_filestat_set_times", "iiiilli"),
-    ("path_link", "iiiiiii"),
-    ("path_open", "iiiiillii"),
-    ("path_readlink", "iiiiii"),
-    ("path_remove_directory", "iii"),
-    ("path_rename", "iiiiii"),
-    ("path_symlink", "iiiii"),
-    ("path_unlink_file", "iii"),
-    ("sock_shutdown", "ii"),
-];
+/// Each function that is about files or sockets, and the types of its parameters.
+static FUNCTIONS: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
+    let about = ["fd_", "path_", "sock_"];
+    let all = WASI.into_iter().filter(|(name, _)| about.iter().any(|word| name.starts_with(word)));
+    all.map(|(name, shape)| {
+        let parameters = shape[1..].split(')').next().unwrap_or_default();
+        (name, parameters.split(", ").filter(|ty| !ty.is_empty()).collect())
+    })
+    .collect()
+});
 
 /// Where the script begins: records of a function and nine arguments, 80 bytes each.
 const SCRIPT: usize = 0x10000;
@@ -78,20 +56,19 @@ const ROOM: usize = 0x8000;
 
 /// A guest that makes the calls of its event's body and answers with what they gave and the room they used.
 fn guest() -> String {
-    let ty = |c| if c == 'l' { "i64" } else { "i32" };
     let imports = FUNCTIONS.iter().map(|(name, params)| {
-        let params: String = params.chars().map(|c| format!(" {}", ty(c))).collect();
+        let params = params.join(" ");
         format!(
-            "(import \"wasi_snapshot_preview1\" {name:?} (func ${name} (param{params}) (result i32)))\n"
+            "(import \"wasi_snapshot_preview1\" {name:?} (func ${name} (param {params}) (result i32)))\n"
         )
     });
     let imports: String = imports.collect();
     let targets: String = (0..FUNCTIONS.len()).map(|n| format!(" $f{n}")).collect();
     let blocks: String = (0..FUNCTIONS.len()).rev().map(|n| format!("(block $f{n} ")).collect();
     let cases = FUNCTIONS.iter().map(|(name, params)| {
-        let args = params.chars().enumerate().map(|(n, c)| {
+        let args = params.iter().enumerate().map(|(n, ty)| {
             let at = 8 + 8 * n;
-            format!("({}.load offset={at} (local.get $at)) ", ty(c))
+            format!("({ty}.load offset={at} (local.get $at)) ")
         });
         let args: String = args.collect();
         format!("(return (call ${name} {args}))")
@@ -766,7 +743,7 @@ proptest! {
         script.put(b"d/f\0../..//e");
         script.put(&room);
         for (function, args) in calls {
-            let (name, params) = FUNCTIONS[function];
+            let (name, params) = &FUNCTIONS[function];
             script.call(name, &args[..params.len()], 0);
         }
         let turned = script.turn(&mut furnished());

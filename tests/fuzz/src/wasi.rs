@@ -1,55 +1,15 @@
-use daee_artifact::RunStyle;
+use daee_artifact::{RunStyle, WASI};
 
 use crate::lived::Guest;
 
-/// Each function but the one that ends the program, and its parameters: `i` of 32 bits, `l` of 64.
-const FUNCTIONS: [(&str, &str); 45] = [
-    ("args_get", "ii"),
-    ("args_sizes_get", "ii"),
-    ("clock_res_get", "ii"),
-    ("clock_time_get", "ili"),
-    ("environ_get", "ii"),
-    ("environ_sizes_get", "ii"),
-    ("fd_advise", "illi"),
-    ("fd_allocate", "ill"),
-    ("fd_close", "i"),
-    ("fd_datasync", "i"),
-    ("fd_fdstat_get", "ii"),
-    ("fd_fdstat_set_flags", "ii"),
-    ("fd_fdstat_set_rights", "ill"),
-    ("fd_filestat_get", "ii"),
-    ("fd_filestat_set_size", "il"),
-    ("fd_filestat_set_times", "illi"),
-    ("fd_pread", "iiili"),
-    ("fd_prestat_dir_name", "iii"),
-    ("fd_prestat_get", "ii"),
-    ("fd_pwrite", "iiili"),
-    ("fd_read", "iiii"),
-    ("fd_readdir", "iiili"),
-    ("fd_renumber", "ii"),
-    ("fd_seek", "ilii"),
-    ("fd_sync", "i"),
-    ("fd_tell", "ii"),
-    ("fd_write", "iiii"),
-    ("path_create_directory", "iii"),
-    ("path_filestat_get", "iiiii"),
-    ("path_filestat_set_times", "iiiilli"),
-    ("path_link", "iiiiiii"),
-    ("path_open", "iiiiillii"),
-    ("path_readlink", "iiiiii"),
-    ("path_remove_directory", "iii"),
-    ("path_rename", "iiiiii"),
-    ("path_symlink", "iiiii"),
-    ("path_unlink_file", "iii"),
-    ("poll_oneoff", "iiii"),
-    ("proc_raise", "i"),
-    ("random_get", "ii"),
-    ("sched_yield", ""),
-    ("sock_accept", "iii"),
-    ("sock_recv", "iiiiii"),
-    ("sock_send", "iiiii"),
-    ("sock_shutdown", "ii"),
-];
+/// Each function but the one that ends the program, and the types of its parameters.
+fn functions() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    WASI.into_iter().filter(|(name, _)| *name != "proc_exit").map(|(name, shape)| {
+        let parameters = shape[1..].split(')').next().unwrap_or_default();
+        (name, parameters.split(", ").filter(|ty| !ty.is_empty()).collect())
+    })
+}
+
 /// Of one call: the function, nothing, and nine arguments of 16 bits.
 const CALL_BYTES: usize = 20;
 /// What the guest has room for.
@@ -68,7 +28,7 @@ pub fn run(input: &[u8]) -> bool {
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let call = |name: &str, args: &[u16]| {
-        let function = FUNCTIONS.iter().position(|(known, _)| *known == name);
+        let function = functions().position(|(known, _)| known == name);
         let mut call = vec![function.expect("there is such a function") as u8, 0];
         args.iter().for_each(|arg| call.extend(arg.to_le_bytes()));
         call.resize(CALL_BYTES, 0);
@@ -96,21 +56,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 /// Reads its event and makes the calls in the body, each argument as wide as its function has it.
 fn guest() -> String {
-    let word = |kind: char| if kind == 'l' { "i64" } else { "i32" };
     let (mut imports, mut arms) = (String::new(), String::new());
-    for (at, (name, parameters)) in FUNCTIONS.iter().enumerate() {
-        let types: Vec<_> = parameters.chars().map(word).collect();
+    for (at, (name, parameters)) in functions().enumerate() {
         imports += &format!(
             "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} (param {}) (result i32)))\n",
-            types.join(" ")
+            parameters.join(" ")
         );
         let args: String = parameters
-            .chars()
+            .iter()
             .enumerate()
-            .map(|(arg, kind)| {
-                let ty = word(kind);
-                format!("({ty}.load16_s offset={} (local.get $at))", 2 + 2 * arg)
-            })
+            .map(|(arg, ty)| format!("({ty}.load16_s offset={} (local.get $at))", 2 + 2 * arg))
             .collect();
         arms += &format!(
             "(if (i32.eq (local.get $n) (i32.const {at})) (then (drop (call ${name} {args}))))\n"
@@ -134,6 +89,6 @@ fn guest() -> String {
                 {arms}
                 (local.set $at (i32.add (local.get $at) (i32.const {CALL_BYTES})))
                 (br $next)))))"#,
-        FUNCTIONS.len()
+        functions().count()
     )
 }

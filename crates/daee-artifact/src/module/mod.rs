@@ -6,9 +6,10 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use offered::WASI;
 pub use operations::{OPERATIONS, Operation};
 pub use problem::ModuleProblem;
-pub use survey::ModuleSurvey;
+pub use survey::{ModuleSurvey, validate};
 
 use sections::{Sections, Stop};
 use survey::Survey;

@@ -50,6 +50,13 @@ fn features() -> WasmFeatures {
         | WasmFeatures::GC_TYPES
 }
 
+/// Whether bytes are a module under the features that nodes run, or why not. What else a module has to keep, so
+/// that it can run as an agent, is [`check_module`](crate::check_module)'s to say.
+pub fn validate(module: &[u8]) -> Result<(), String> {
+    let valid = Validator::new_with_features(features()).validate_all(module);
+    valid.map(drop).map_err(|error| error.to_string())
+}
+
 /// A module that was read to its end, to be judged for any way to run it.
 #[derive(Clone, Debug)]
 pub struct ModuleSurvey {

@@ -42,13 +42,13 @@ pub(crate) enum Way {
 pub(crate) struct Lent(Option<NonNull<Door<'static>>>);
 
 // SAFETY: it is empty but while `Cell::turn_at` runs, which stays on one thread.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "a door is lent for one turn, which no lifetime of a cell can say")]
 unsafe impl Send for Lent {}
 
 impl Lent {
     fn get(&mut self) -> Option<&mut Door<'_>> {
         // SAFETY: `Cell::turn_at` borrows the door for as long as it is here, and uses it through this alone.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "as above")]
         self.0.map(|mut door| unsafe { std::mem::transmute(door.as_mut()) })
     }
 }
@@ -182,7 +182,7 @@ impl Cell {
             table_elements_max: birth.limits.table_elements_max,
         };
         // SAFETY: the supervisor gave this code out of its authenticated cache.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "machine code is run as it is")]
         let loaded = unsafe { Cranelift.load(mapped.code(), bounds) };
         if walls == Walls::Process && jail::seal_cell(jail::ALL) & jail::SECCOMP == 0 {
             // Stage one went up, so this one can; no guest runs behind half of the walls.

@@ -34,7 +34,7 @@ impl Bare {
         let code = compiled.expect("the bench's modules compile").code;
         let bounds = Bounds { memory_bytes_max: MEMORY_BYTES_MAX, table_elements_max: 100_000 };
         // SAFETY: made a moment ago.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "machine code is run as it is")]
         let code = unsafe { Cranelift.load(&code, bounds) };
         let code = code.expect("what was compiled loads");
         let said = Arc::<AtomicU64>::default();

@@ -25,14 +25,14 @@ pub(crate) struct Cranelift;
 
 /// Lets the engine read what it wants to know of the machine, and take the signals that it needs: it cannot any
 /// more behind the walls of a cell.
-pub(crate) fn warm_up() {
+pub(crate) fn warm_up() -> std::io::Result<()> {
     // Installs the handlers of traps.
     let engine: wasmer::Engine = EngineBuilder::headless().engine().into();
     drop(Store::new(engine));
     // Sizes a table by the number of processors, for which the control groups are read.
     interrupt_registry::is_interrupted(StoreId::default());
     written::open();
-    image::make_spare();
+    image::make_spare()
 }
 
 impl Cranelift {

@@ -381,11 +381,11 @@ fn spare() -> &'static Mutex<Option<File>> {
 }
 
 /// Makes a file as large as a memory can be, which holds nothing yet.
-pub(super) fn make_spare() {
-    let file =
-        spawn::memory_file(c"daee-kept").and_then(|file| file.set_len(1 << 32).map(|()| file));
-    // Without it a cell is killed when it first keeps a turn; that this many descriptors can be had is its start's to see.
-    *spare().lock().expect("no thread panics while it holds this") = file.ok();
+pub(super) fn make_spare() -> io::Result<()> {
+    let file = spawn::memory_file(c"daee-kept")?;
+    file.set_len(1 << 32)?;
+    *spare().lock().expect("no thread panics while it holds this") = Some(file);
+    Ok(())
 }
 
 #[cfg(test)]

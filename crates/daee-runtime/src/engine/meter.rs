@@ -16,7 +16,6 @@ use std::ops::Range;
 use wasm_encoder::{BlockType, ConstExpr, Encode as _, Instruction, RawSection, SectionId};
 use wasmparser::{
     BinaryReaderError, FunctionBody, Operator, Parser, Payload, SectionLimited, TypeRef, ValType,
-    Validator, WasmFeatures,
 };
 
 /// Globals that metering adds behind the module's own: fuel (i64), depth and refused (i32), in this order.
@@ -56,22 +55,8 @@ pub(crate) fn instrument(module: &[u8]) -> Result<Metered, String> {
 /// whoever runs it on another engine.
 pub(crate) fn instrument_with(module: &[u8], fuel: i64, shown: &[&str]) -> Result<Metered, String> {
     // Before anything is added: what a module cannot name it cannot change.
-    let valid = Validator::new_with_features(features()).validate_all(module);
-    valid.map_err(|error| error.to_string())?;
+    daee_artifact::validate(module)?;
     rewrite(module, fuel, shown).map_err(|error| error.to_string())?
-}
-
-/// The same on every node of a runtime version, as in `daee-artifact` and in the engine.
-fn features() -> WasmFeatures {
-    WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::FLOATS
-        | WasmFeatures::GC_TYPES
 }
 
 /// Puts sections together again: all as they were, but for globals, code, and exports if any are to be shown.

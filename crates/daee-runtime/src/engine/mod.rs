@@ -140,7 +140,7 @@ mod testing {
         let compiled = Cranelift.compile(&module).unwrap();
         let bounds = Bounds { memory_bytes_max: 64 << 20, table_elements_max: 100 };
         // SAFETY: made a moment ago.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "machine code is run as it is")]
         unsafe { Cranelift.load(&compiled.code, bounds) }.unwrap()
     }
 

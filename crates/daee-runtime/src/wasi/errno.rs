@@ -3,7 +3,7 @@
 macro_rules! errnos {
     ($($name:ident $number:literal $posix:literal)*) => {
         $(
-            #[allow(dead_code)] // some are only named at the door
+            #[allow(dead_code, reason = "some are only named at the door")]
             pub(super) const $name: i32 = $number;
         )*
 
