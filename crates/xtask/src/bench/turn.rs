@@ -100,7 +100,7 @@ impl Network {
         let said = Run::new(&self.deploy)
             .args(["--json", "--quiet", "--dir"])
             .args([&self.dir])
-            .args(["up", "--max-rate", "80", "--pay", "100"])
+            .args(["up", "--max-rate", "250", "--pay", "300"])
             .args([agent])
             .text()?;
         Endpoint::read(&said, path)
